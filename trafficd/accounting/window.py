@@ -1,0 +1,69 @@
+"""The grid: at which instants something may be published, whatever the clock does.
+
+Grid points are the UTC instants that are multiples of the window. One is due when it has come and
+
+- it was not decided before, so that a clock set back never publishes an instant twice;
+- a whole window has really passed since the last decision, or since the start, so that a clock set
+  forward never makes a window short;
+- it came just now: one that was slept through is left out, because what has moved since would be
+  published under its time, and the next window would be short.
+
+What is left out is in the next release.
+"""
+
+from collections import deque
+
+from trafficd.clock import Moment
+
+# Two decisions may be closer than the window by the scheduling of a busy machine, and no more.
+SLACK_SECONDS = 1.0
+# A grid point may be decided this late; a machine that was suspended is later.
+LATEST_SECONDS = 10.0
+# As long as releases are kept: a clock set back by more finds no instant it could repeat.
+REMEMBERED_SECONDS = 31 * 24 * 60 * 60
+
+
+class Grid:
+    """The grid points of one run and which of them have been decided."""
+
+    def __init__(self, window_seconds: int, start: Moment) -> None:
+        self._window_seconds = window_seconds
+        self._decided: deque[int] = deque(maxlen=REMEMBERED_SECONDS // window_seconds)
+        self._decided_elapsed = start.elapsed_seconds
+        self.started_at = self.before(start)
+
+    def before(self, now: Moment) -> int:
+        """Return the grid point at *now* or the last one before it."""
+        return int(now.utc_seconds // self._window_seconds) * self._window_seconds
+
+    def due(self, now: Moment) -> int | None:
+        """Return the grid point to decide now, if there is one."""
+        point = self.before(now)
+        if point in self._decided:
+            return None
+        if now.utc_seconds - point > LATEST_SECONDS:
+            return None
+        if now.elapsed_seconds < self._next_elapsed():
+            return None
+        return point
+
+    def decided(self, point: int, now: Moment) -> None:
+        """Note that *point* was decided, with counters as of *now*."""
+        self._decided.append(point)
+        self._decided_elapsed = now.elapsed_seconds
+
+    def next_due(self, now: Moment) -> int:
+        """Return the first grid point that can become due after *now*, if no clock is stepped."""
+        earliest = now.utc_seconds + max(0.0, self._next_elapsed() - now.elapsed_seconds)
+        point = self.before(now)
+        while point in self._decided or point + LATEST_SECONDS < earliest:
+            point += self._window_seconds
+        return point
+
+    def seconds_to_next(self, now: Moment) -> float:
+        """Return how long after *now* it is worth asking again; never negative."""
+        by_grid = self.next_due(now) - now.utc_seconds
+        return max(0.0, by_grid, self._next_elapsed() - now.elapsed_seconds)
+
+    def _next_elapsed(self) -> float:
+        return self._decided_elapsed + self._window_seconds - SLACK_SECONDS

@@ -1,0 +1,40 @@
+"""trafficd agent: reader and exporter as two processes, until SIGTERM."""
+
+import argparse
+import socket
+from pathlib import Path
+
+from trafficd.config import read_config
+from trafficd.log import start_logging
+from trafficd.rules import HOST_NAMESPACE
+from trafficd.service.halves import Half, run_halves
+
+EXAMPLE = "trafficd agent --config /etc/trafficd/agent.yml"
+SUMMARY = "count this node and serve /metrics: reader and exporter as two processes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run both halves; return 0 after a signal, else the code of the half that ended first."""
+    # After the arguments are read, so that --help does not wait for netlink.
+    from trafficd.kernel.sockets import open_link_sockets
+
+    start_logging()
+    settings = read_config(arguments.config)
+    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    handed = {"releases": reader_end}
+    for namespace in (HOST_NAMESPACE, *settings.namespaces):
+        sockets = open_link_sockets(namespace)
+        handed[f"events@{namespace}"] = sockets.events
+        handed[f"dumps@{namespace}"] = sockets.dumps
+    config = ["--config", str(arguments.config)]
+    return run_halves(
+        [
+            Half("reader", ["reader", *config], handed),
+            Half("exporter", ["exporter", *config], {"releases": exporter_end}),
+        ]
+    )

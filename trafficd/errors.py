@@ -1,0 +1,40 @@
+"""Every exception of trafficd and what its catcher does."""
+
+
+class TrafficdError(Exception):
+    """Something failed; the command prints the message as one line and exits 1."""
+
+
+class ConfigError(TrafficdError):
+    """The configuration has mistakes; the command prints them all and exits 78.
+
+    On SIGHUP the reader keeps the rules it has instead.
+    """
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class KernelRefusedError(TrafficdError):
+    """The kernel answered a request with an error no retry can mend; the reader ends."""
+
+
+class EventsOverrunError(TrafficdError):
+    """The event queue overran; events are missing, so the catcher resynchronises by a dump."""
+
+
+class HalfEndedError(TrafficdError):
+    """Reader or exporter is gone; the one that is left ends as well, and says which."""
+
+
+class MalformedFrameError(TrafficdError):
+    """A frame between reader and exporter does not decode; the exporter ends rather than guess."""
+
+
+class SocketsMissingError(TrafficdError):
+    """A descriptor that the service manager should hand over is not there; the process ends."""
+
+
+class ScheduleError(TrafficdError):
+    """A line of a simulated schedule cannot be; the command names the line and exits 1."""

@@ -1,0 +1,1 @@
+"""The process with the way out; it sees releases, never links."""

@@ -1,0 +1,91 @@
+"""The exporter: where its parts meet."""
+
+import asyncio
+import signal
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from trafficd.config import MetricsSettings
+from trafficd.errors import ConfigError, TrafficdError
+from trafficd.exporter.http import MetricsServer, open_listeners
+from trafficd.exporter.intake import Intake
+from trafficd.log import Message, say
+from trafficd.service.lifecycle import run_until, stop_on_signals
+from trafficd.service.web_config import WebConfig, load_web_config
+
+# A renewed certificate is served this long after it was written, at the latest.
+_LOOK_SECONDS = 5.0
+
+
+async def run_exporter(settings: MetricsSettings, *, reader: socket.socket) -> None:
+    """Serve what the reader releases until SIGTERM.
+
+    Raises: TrafficdError if an address or the web config cannot be had, or the reader is gone.
+    """
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    async with AsyncExitStack() as ladder:
+        intake = Intake(reader)
+        ladder.callback(intake.close)
+        server = MetricsServer(open_listeners(settings.listen), settings.path)
+        ladder.push_async_callback(server.close)
+        exporter = _Exporter(intake, server, settings.web_config)
+        await exporter.start()
+        for address in settings.listen:
+            say(Message.EXPORTER_READY, address=address)
+        await run_until(
+            stop, {"releases": exporter.follow_releases, "web config": exporter.follow_web_config}
+        )
+    say(Message.EXPORTER_STOPPED)
+
+
+class _Exporter:
+    """The workers of the exporter and what they share."""
+
+    def __init__(self, intake: Intake, server: MetricsServer, web_config: str | None) -> None:
+        self._intake = intake
+        self._server = server
+        self._web_config_file = None if web_config is None else Path(web_config)
+        self._web_config = WebConfig.nothing()
+        self._look = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look.set)
+
+    async def start(self) -> None:
+        """Serve the first page that the reader hands out."""
+        if self._web_config_file is not None:
+            try:
+                self._web_config = load_web_config(self._web_config_file)
+            except ConfigError as error:
+                raise TrafficdError(str(error)) from error
+        self._server.show(await self._intake.next_release())
+        await self._server.start(self._web_config)
+
+    async def follow_releases(self) -> None:
+        """Show each release as it comes, for ever."""
+        while True:
+            self._server.show(await self._intake.next_release())
+
+    async def follow_web_config(self) -> None:
+        """Reread the web config whenever one of its files changed, for ever; survives bad files."""
+        refused: object = None
+        while True:
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._look.wait()
+            except TimeoutError:
+                pass  # nobody asked; looking anyway is what the time is for
+            self._look.clear()
+            if self._web_config_file is None or not self._web_config.is_stale():
+                continue
+            try:
+                self._web_config = load_web_config(self._web_config_file)
+            except ConfigError as error:
+                # Once for each kind of damage, not at every look.
+                if refused != error.mistakes:
+                    say(Message.WEB_CONFIG_REFUSED)
+                refused = error.mistakes
+                continue
+            refused = None
+            await self._server.start(self._web_config)
+            say(Message.WEB_CONFIG_REREAD)

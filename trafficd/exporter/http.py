@@ -1,0 +1,139 @@
+"""GET /metrics and /healthz: pages rendered before anybody asks.
+
+Nothing of a request is kept or logged: no access log, no error with a client's address in it.
+"""
+
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+
+from trafficd.errors import TrafficdError
+from trafficd.exporter.metrics import OPEN_METRICS, TEXT, Page, render
+from trafficd.exporter.negotiation import accepts_gzip, preferred
+from trafficd.releases import Release
+from trafficd.service.web_config import WebConfig
+from trafficd.units import ListenAddress
+
+_HEALTH_PATH = "/healthz"
+# Connections that are open at the end get this long to finish their answer.
+_SHUTDOWN_SECONDS = 1.0
+_BACKLOG = 128
+_OFFERED = (TEXT, OPEN_METRICS)
+
+
+def open_listeners(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+    """Return a listening socket for each of *addresses*.
+
+    Raises: TrafficdError with the address that cannot be had.
+    """
+    listeners = []
+    for address in addresses:
+        try:
+            listeners.append(_listener(address))
+        except OSError as error:
+            raise TrafficdError(
+                f"metrics: listen: {address}: {error.strerror or error}; is another server there?"
+            ) from error
+    return listeners
+
+
+def _listener(address: ListenAddress) -> socket.socket:
+    wanted = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    # Where every address is meant, the IPv6 socket takes IPv4 as well.
+    family, _, _, _, place = max(wanted, key=lambda each: each[0] is socket.AF_INET6)
+    is_everywhere = address.host is None and family is socket.AF_INET6
+    return socket.create_server(
+        place[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=is_everywhere
+    )
+
+
+class MetricsServer:
+    """Answers scrapes with the page of the newest release."""
+
+    def __init__(self, listeners: Sequence[socket.socket], path: str) -> None:
+        self._listeners = listeners
+        self._path = path
+        self._pages: dict[str, Page] = {}
+        self._web = WebConfig.nothing()
+        self._runner = _runner(self._answer)
+
+    async def start(self, web_config: WebConfig) -> None:
+        """Serve on every listener; called again, with another *web_config*, it serves as that says.
+
+        The listeners stay open in between, so that a connection that comes meanwhile waits.
+        """
+        await self._runner.cleanup()
+        self._web = web_config
+        self._runner = _runner(self._answer)
+        await self._runner.setup()
+        for listener in self._listeners:
+            await web.SockSite(
+                self._runner, listener.dup(), ssl_context=web_config.ssl_context
+            ).start()
+
+    async def close(self) -> None:
+        """Stop serving."""
+        await self._runner.cleanup()
+        for listener in self._listeners:
+            listener.close()
+
+    def show(self, release: Release) -> None:
+        """Answer with the page of *release* from now on."""
+        self._pages = render(release)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(request)
+        # Which library answers, in which version, is nobody's business.
+        response.headers["Server"] = "trafficd"
+        response.headers.update(self._web.headers)
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            return _plain(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD"})
+        if request.path == _HEALTH_PATH:
+            return _plain(HTTPStatus.OK if self._pages else HTTPStatus.SERVICE_UNAVAILABLE)
+        if not self._web.peer_is_allowed(_tls(request)):
+            return _plain(HTTPStatus.FORBIDDEN)
+        credentials = self._web.credentials
+        if credentials and not await credentials.allow(request.headers.get("Authorization")):
+            challenge = {"WWW-Authenticate": 'Basic realm="trafficd", charset="UTF-8"'}
+            return _plain(HTTPStatus.UNAUTHORIZED, challenge)
+        if request.path != self._path:
+            return _plain(HTTPStatus.NOT_FOUND)
+        if not self._pages:
+            return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
+        return self._page(request.headers)
+
+    def _page(self, asked: Mapping[str, str]) -> web.Response:
+        page = self._pages[preferred(asked.get("Accept"), _OFFERED)]
+        headers = {"Content-Type": page.content_type, "Vary": "Accept, Accept-Encoding"}
+        if accepts_gzip(asked.get("Accept-Encoding")):
+            headers["Content-Encoding"] = "gzip"
+            return web.Response(body=page.gzipped, headers=headers)
+        return web.Response(body=page.body, headers=headers)
+
+
+def _runner(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> web.ServerRunner:
+    # aiohttp answers 500 where a handler fails, and would log the client's address with it.
+    silent = logging.getLogger("trafficd.http.silent")
+    silent.disabled = True
+    server = web.Server(handler, access_log=None, logger=silent)
+    return web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False)
+
+
+def _tls(request: web.BaseRequest) -> ssl.SSLObject | None:
+    transport = request.transport
+    return None if transport is None else transport.get_extra_info("ssl_object")
+
+
+def _plain(status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{status.phrase}\n", headers=headers)

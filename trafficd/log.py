@@ -1,0 +1,58 @@
+"""The log is an export: a fixed catalogue of sentences, and nothing else is ever written.
+
+No sentence has room for a link's name, an address or a counter; what may be filled in is typed
+below. Libraries' own loggers are silenced, because an error in a request would name the client.
+"""
+
+import logging
+import sys
+import time
+from enum import StrEnum
+
+from trafficd.units import ListenAddress
+
+
+class Message(StrEnum):
+    """Every sentence the daemon can log."""
+
+    READER_READY = "reader: counting; the first release is due at {instant}"
+    READER_STOPPED = "reader: stopped"
+    OVERRUN = "reader: the event queue overran in the last window; links were read anew"
+    MALFORMED = "reader: netlink messages that made no sense were skipped in the last window"
+    RULES_REREAD = "reader: link rules reread"
+    RULES_REFUSED = "reader: configuration refused, the old rules stay; see: trafficd check-config"
+    RESTART_NEEDED = "reader: keys other than links changed; restart for them to take effect"
+    EXPORTER_READY = "exporter: serving metrics on {address}"
+    EXPORTER_STOPPED = "exporter: stopped"
+    WEB_CONFIG_REREAD = "exporter: web config reread"
+    WEB_CONFIG_REFUSED = "exporter: web config refused, the old one stays"
+    INTERNAL = "internal error in a callback; please report it"
+    HALF_ENDED = "agent: the {half} ended; ending the other half"
+
+
+def start_logging() -> None:
+    """Write the catalogue's sentences to standard error, and nobody else's."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    own = logging.getLogger("trafficd")
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    logging.lastResort = None
+    logging.raiseExceptions = False
+
+
+def say(
+    message: Message,
+    *,
+    instant: int | None = None,
+    address: ListenAddress | None = None,
+    half: str = "",
+) -> None:
+    """Log *message*.
+
+    Units: *instant* is a grid point, UTC seconds; *address* and *half* are the operator's words.
+    """
+    at = "" if instant is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(instant))
+    text = message.format(instant=at, address=address, half=half)
+    logging.getLogger("trafficd").info("%s", text)

@@ -1,0 +1,1 @@
+"""The process that sees links and has no way out."""

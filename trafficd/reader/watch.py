@@ -1,0 +1,114 @@
+"""One network namespace under watch: its events and dumps, applied to its link table."""
+
+import asyncio
+
+from trafficd.accounting.classify import Classifier
+from trafficd.accounting.ledger import LinkTable
+from trafficd.errors import EventsOverrunError
+from trafficd.kernel.dump import LinkReader
+from trafficd.kernel.events import EventSocket
+from trafficd.links import LinkChanged, LinkEvent
+from trafficd.reader.faults import FaultCounter
+
+# Events applied before the loop gets its turn: a storm must not keep a grid point waiting.
+_EVENTS_A_TURN = 512
+# Where links come and go under every dump, one that is not whole has to do.
+_TRIES_FOR_A_WHOLE_DUMP = 5
+
+
+class NamespaceWatch:
+    """Keeps one link table true.
+
+    ``follow`` applies events as they come. ``sample``, ``resynchronise`` and ``reclassify`` ask the
+    kernel and are called one at a time; each notes which links events touch while it waits, so that
+    of two answers the newer one counts (see accounting/ledger.py).
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        events: EventSocket,
+        reader: LinkReader,
+        table: LinkTable,
+        classifier: Classifier,
+        faults: FaultCounter,
+    ) -> None:
+        self._namespace = namespace
+        self._events = events
+        self._reader = reader
+        self._table = table
+        self._faults = faults
+        self._touched: set[int] = set()
+        self._has_overrun = asyncio.Event()
+        self.classifier = classifier
+
+    def follow(self) -> None:
+        """Apply events whenever there are any, from now on."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._events.fileno(), self._drain, _EVENTS_A_TURN)
+
+    def close(self) -> None:
+        """Stop following and close both sockets."""
+        asyncio.get_running_loop().remove_reader(self._events.fileno())
+        self._events.close()
+        self._reader.close()
+
+    async def overrun(self) -> None:
+        """Return when events were lost, so that the links must be read anew."""
+        await self._has_overrun.wait()
+
+    async def sample(self) -> None:
+        """Add what every link moved until now; after an overrun, read the links anew."""
+        if self._has_overrun.is_set():
+            await self.resynchronise()
+            return
+        self._drain()
+        self._touched.clear()
+        dump = await self._reader.dump()
+        self._faults.malformed += dump.malformed
+        self._drain()
+        self._table.apply(dump.sample, self._touched)
+
+    async def resynchronise(self) -> None:
+        """Make the table hold the links that the kernel has: at first, and after an overrun."""
+        for _ in range(_TRIES_FOR_A_WHOLE_DUMP):
+            self._drain()
+            self._has_overrun.clear()
+            self._touched.clear()
+            dump = await self._reader.dump()
+            self._faults.malformed += dump.malformed
+            self._drain()
+            if dump.is_whole and not self._has_overrun.is_set():
+                break
+        self._table.resynchronise(dump.sample, self._touched, is_whole=dump.is_whole)
+        await self.reclassify()
+
+    async def reclassify(self) -> None:
+        """Ask for every link's name and count its bytes from now on as the rules say."""
+        self._touched.clear()
+        async for links in self._reader.names(self._table.ifindexes):
+            self._drain()
+            for link in links:
+                if link.ifindex not in self._touched:
+                    self._apply(link)
+
+    def _drain(self, most: int | None = None) -> None:
+        try:
+            self._apply_queued(most)
+        except EventsOverrunError:
+            self._faults.overruns += 1
+            self._has_overrun.set()
+
+    def _apply_queued(self, most: int | None) -> None:
+        for decoded in self._events.drain(most):
+            self._faults.malformed += decoded.malformed
+            for event in decoded.events:
+                self._touched.add(event.ifindex)
+                self._apply(event)
+
+    def _apply(self, event: LinkEvent) -> None:
+        group = self.classifier.group(self._namespace, event.identity)
+        if isinstance(event, LinkChanged):
+            self._table.change(event.ifindex, group, event.counters)
+        else:
+            self._table.remove(event.ifindex, group, event.counters)

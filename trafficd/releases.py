@@ -1,0 +1,36 @@
+"""Public nouns: what may leave a node."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Bytes moved since the run began; they only grow."""
+
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How often the reader could not see all that the kernel said, since the run began."""
+
+    overruns: int = 0
+    malformed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One publication: cumulative totals as of a grid point.
+
+    Units: *at* and *started_at* are UTC seconds on the grid; *at* is 0 before the first decision.
+    Shape: *classes* holds every configured class, in the configuration's order.
+    """
+
+    at: int
+    started_at: int
+    capacity_bits_per_second: int
+    uplink: Totals
+    tunnel: Totals
+    classes: tuple[tuple[str, Totals], ...]
+    faults: Faults = Faults()

@@ -1,0 +1,1 @@
+"""What a process owes the system that runs it: descriptors, signals, readiness, TLS."""

@@ -1,0 +1,113 @@
+"""Starts reader and exporter as two processes and ends both when one ends.
+
+This is what systemd does for the two services; `trafficd agent` does it where there is no systemd.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trafficd.log import Message, say
+
+_FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
+# Above any descriptor that is handed over, so that moving one never overwrites another.
+_OUT_OF_THE_WAY = 256
+_STOP_SECONDS = 5.0
+_WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One of the two: its name, the arguments of `trafficd`, and the sockets it is handed."""
+
+    name: str
+    arguments: Sequence[str]
+    sockets: Mapping[str, socket.socket]
+
+
+def run_halves(halves: Sequence[Half]) -> int:
+    """Run *halves* until SIGTERM or SIGINT, or until one of them ends; pass SIGHUP on.
+
+    The sockets are closed here once they are handed over. Returns the exit code: 0 after a signal,
+    else that of the half that ended, or 1.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+    running = {_start(half): half.name for half in halves}
+    for half in halves:
+        for each in half.sockets.values():
+            each.close()
+    while True:
+        number = signal.sigwait(_WATCHED)
+        if number == signal.SIGHUP:
+            _send(running, signal.SIGHUP)
+        elif number != signal.SIGCHLD:
+            _end(running)
+            return 0
+        elif (ended := _reap(running)) is not None:
+            name, status = ended
+            say(Message.HALF_ENDED, half=name)
+            _end(running)
+            return status if status > 0 else 1
+
+
+def _start(half: Half) -> int:
+    """Return the process of *half*."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        moved = [
+            fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY)
+            for each in half.sockets.values()
+        ]
+        for number, descriptor in enumerate(moved):
+            os.dup2(descriptor, _FIRST_DESCRIPTOR + number)
+        os.closerange(_FIRST_DESCRIPTOR + len(moved), _OUT_OF_THE_WAY + len(moved) + 1)
+        # Until the half listens to it, SIGHUP would end it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        handed = {
+            "LISTEN_PID": str(os.getpid()),
+            "LISTEN_FDS": str(len(moved)),
+            "LISTEN_FDNAMES": ":".join(half.sockets),
+        }
+        os.execve(  # noqa: S606  # our own interpreter, with arguments of our own
+            sys.executable,
+            [sys.executable, "-m", "trafficd", *half.arguments],
+            {**os.environ, **handed},
+        )
+    finally:
+        os._exit(1)
+
+
+def _reap(running: dict[int, str]) -> tuple[str, int] | None:
+    """Return the name and exit status of a half that has ended, and forget it."""
+    for process in list(running):
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return running.pop(process), os.waitstatus_to_exitcode(status)
+    return None
+
+
+def _end(running: dict[int, str]) -> None:
+    _send(running, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while running:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            _send(running, signal.SIGKILL)
+            deadline = time.monotonic() + _STOP_SECONDS
+            continue
+        _reap(running)
+        if running:
+            signal.sigtimedwait([signal.SIGCHLD], left)
+
+
+def _send(running: Mapping[int, str], number: signal.Signals) -> None:
+    for process in running:
+        os.kill(process, number)

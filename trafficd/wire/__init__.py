@@ -1,0 +1,1 @@
+"""Pure encodings, shared by both ends."""

@@ -1,0 +1,75 @@
+"""The frame between reader and exporter: one release, always the same size.
+
+Layout, network byte order: magic and version (4 bytes), grid point, start of the run and capacity
+(8 bytes each), uplink and tunnel totals (receive, transmit; 8 bytes each), one counter for each
+fault (8 bytes each), the number of classes (1 byte), and a fixed number of places, each a name
+padded with zeros (32 bytes), receive and transmit (8 bytes each).
+"""
+
+import struct
+
+from trafficd.errors import MalformedFrameError
+from trafficd.releases import Faults, Release, Totals
+from trafficd.schema import MOST_CLASSES, WORD
+
+_MAGIC = b"tfr1"
+_HEAD = struct.Struct("!4s9QB")
+_CLASS = struct.Struct("!32sQQ")
+
+FRAME_BYTES = _HEAD.size + MOST_CLASSES * _CLASS.size
+
+
+def encode_frame(release: Release) -> bytes:
+    """Return *release* as a frame.
+
+    Shape: FRAME_BYTES, whatever it holds.
+    """
+    head = _HEAD.pack(
+        _MAGIC,
+        release.at,
+        release.started_at,
+        release.capacity_bits_per_second,
+        release.uplink.rx_bytes,
+        release.uplink.tx_bytes,
+        release.tunnel.rx_bytes,
+        release.tunnel.tx_bytes,
+        release.faults.overruns,
+        release.faults.malformed,
+        len(release.classes),
+    )
+    classes = b"".join(
+        _CLASS.pack(name.encode("ascii"), totals.rx_bytes, totals.tx_bytes)
+        for name, totals in release.classes
+    )
+    return (head + classes).ljust(FRAME_BYTES, b"\0")
+
+
+def decode_frame(frame: bytes) -> Release:
+    """Return the release in *frame*.
+
+    Raises: MalformedFrameError if it is not a frame of this version.
+    """
+    if len(frame) != FRAME_BYTES:
+        raise MalformedFrameError(f"frame of {len(frame)} bytes, expected {FRAME_BYTES}")
+    magic, at, started_at, capacity, *counts, class_count = _HEAD.unpack_from(frame)
+    if magic != _MAGIC:
+        raise MalformedFrameError("frame of another version: upgrade reader and exporter together")
+    if class_count > MOST_CLASSES:
+        raise MalformedFrameError(f"frame with {class_count} classes, at most {MOST_CLASSES}")
+    places = _CLASS.iter_unpack(frame[_HEAD.size : _HEAD.size + class_count * _CLASS.size])
+    return Release(
+        at=at,
+        started_at=started_at,
+        capacity_bits_per_second=capacity,
+        uplink=Totals(counts[0], counts[1]),
+        tunnel=Totals(counts[2], counts[3]),
+        classes=tuple((_class_name(name), Totals(rx, tx)) for name, rx, tx in places),
+        faults=Faults(overruns=counts[4], malformed=counts[5]),
+    )
+
+
+def _class_name(padded: bytes) -> str:
+    name = padded.rstrip(b"\0").decode("ascii", errors="replace")
+    if not WORD.fullmatch(name):
+        raise MalformedFrameError("frame with a class name that is no class name")
+    return name
