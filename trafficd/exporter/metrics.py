@@ -34,10 +34,10 @@ def render(release: Release) -> dict[str, Page]:
     """
     registry = CollectorRegistry()
     registry.register(_ReleaseCollector(release))
-    text = text_format.generate_latest(registry)  # type: ignore[no-untyped-call]  # has no types
+    open_text = open_metrics.generate_latest(registry)  # type: ignore[no-untyped-call]
     return {
-        TEXT: _page(TEXT, text),
-        OPEN_METRICS: _page(OPEN_METRICS, open_metrics.generate_latest(registry)),
+        TEXT: _page(TEXT, text_format.generate_latest(registry)),
+        OPEN_METRICS: _page(OPEN_METRICS, open_text),
     }
 
 
