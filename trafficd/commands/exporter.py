@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trafficd.config import read_config
 from trafficd.log import start_logging
+from trafficd.service.halves import LIFELINE
 from trafficd.service.sockets import inherited_sockets, take
 
 EXAMPLE = "trafficd exporter --config /etc/trafficd/agent.yml"
@@ -26,5 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     start_logging()
     settings = read_config(arguments.config)
     handed = inherited_sockets(os.environ)
-    asyncio.run(run_exporter(settings.metrics, reader=take(handed, "releases")))
+    reader = take(handed, "releases")
+    asyncio.run(run_exporter(settings.metrics, reader=reader, lifeline=handed.get(LIFELINE)))
     return 0

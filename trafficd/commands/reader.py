@@ -9,6 +9,7 @@ from trafficd.clock import SystemClock
 from trafficd.config import read_config
 from trafficd.log import start_logging
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.service.halves import LIFELINE
 from trafficd.service.sockets import inherited_sockets, take
 
 EXAMPLE = "trafficd reader --config /etc/trafficd/agent.yml"
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             exporter=take(handed, "releases"),
             clock=SystemClock(),
             reread=lambda: read_config(arguments.config),
+            lifeline=handed.get(LIFELINE),
         )
     )
     return 0

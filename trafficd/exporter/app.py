@@ -18,13 +18,15 @@ from trafficd.service.web_config import WebConfig, load_web_config
 _LOOK_SECONDS = 5.0
 
 
-async def run_exporter(settings: MetricsSettings, *, reader: socket.socket) -> None:
-    """Serve what the reader releases until SIGTERM.
+async def run_exporter(
+    settings: MetricsSettings, *, reader: socket.socket, lifeline: socket.socket | None = None
+) -> None:
+    """Serve what the reader releases until SIGTERM or the end of *lifeline*.
 
     Raises: TrafficdError if an address or the web config cannot be had, or the reader is gone.
     """
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop, lifeline)
     async with AsyncExitStack() as ladder:
         intake = Intake(reader)
         ladder.callback(intake.close)

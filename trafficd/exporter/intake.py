@@ -7,6 +7,8 @@ from trafficd.errors import HalfEndedError
 from trafficd.releases import Release
 from trafficd.wire.frame import FRAME_BYTES, decode_frame
 
+_GRACE_SECONDS = 0.5
+
 
 class Intake:
     """The exporter's end: it takes frames, and the kernel lets nothing be sent."""
@@ -28,5 +30,7 @@ class Intake:
         # One more than a frame, so that a longer one is seen to be longer.
         frame = await asyncio.get_running_loop().sock_recv(self._socket, FRAME_BYTES + 1)
         if not frame:
+            # Where both are told to stop, the reader may be the quicker: our own signal is coming.
+            await asyncio.sleep(_GRACE_SECONDS)
             raise HalfEndedError("exporter: the reader is gone")
         return decode_frame(frame)

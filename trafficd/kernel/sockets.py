@@ -3,11 +3,15 @@
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from trafficd.errors import TrafficdError
 from trafficd.rules import HOST_NAMESPACE
 
+_OWN_NAMESPACE = Path("/proc/self/ns/net")
+_NAMED_NAMESPACES = Path("/run/netns")  # ip-netns(8)
 _RTMGRP_LINK = 1  # linux/rtnetlink.h
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 # A link's removal takes about 2.3 KB of it: room for over 25,000 removals that nobody read yet
@@ -31,19 +35,36 @@ def open_link_sockets(namespace: str) -> LinkSockets:
     """
     if namespace == HOST_NAMESPACE:
         return _open_here(namespace)
+    with _inside(namespace):
+        return _open_here(namespace)
+
+
+@contextlib.contextmanager
+def _inside(namespace: str) -> Iterator[None]:
+    """Be in *namespace* for a while; called where there is one thread."""
     # Here, because it costs its importer 20 MB, and most nodes have no further namespace.
     from pyroute2 import netns
 
-    try:
-        netns.pushns(namespace)
-    except OSError as error:
-        raise TrafficdError(
-            f"namespace {namespace}: cannot be entered: {os.strerror(error.errno or 0)}"
-        ) from error
-    try:
-        return _open_here(namespace)
-    finally:
-        netns.popns()
+    with contextlib.ExitStack() as opened:
+        here = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        opened.callback(os.close, here)
+        try:
+            there = os.open(_NAMED_NAMESPACES / namespace, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise TrafficdError(
+                f"namespace {namespace}: {error.strerror}; see: ip netns"
+            ) from error
+        opened.callback(os.close, there)
+        try:
+            netns.setns(there)
+        except OSError as error:
+            raise TrafficdError(
+                f"namespace {namespace}: cannot be entered; that takes CAP_SYS_ADMIN"
+            ) from error
+        try:
+            yield
+        finally:
+            netns.setns(here)
 
 
 def _open_here(namespace: str) -> LinkSockets:

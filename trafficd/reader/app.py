@@ -39,13 +39,14 @@ async def run_reader(
     exporter: socket.socket,
     clock: Clock,
     reread: Reread,
+    lifeline: socket.socket | None = None,
 ) -> None:
-    """Count until SIGTERM; *reread* gives the configuration anew on SIGHUP.
+    """Count until SIGTERM or the end of *lifeline*; *reread* is the configuration, on SIGHUP.
 
     Raises: KernelRefusedError, HalfEndedError.
     """
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop, lifeline)
     async with AsyncExitStack() as ladder:
         reader = Reader(settings, links=links, exporter=exporter, clock=clock, reread=reread)
         ladder.callback(reader.close)

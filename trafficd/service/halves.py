@@ -18,6 +18,8 @@ _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 # Above any descriptor that is handed over, so that moving one never overwrites another.
 _OUT_OF_THE_WAY = 256
 _STOP_SECONDS = 5.0
+# The name under which each half finds the socket whose other end is held here.
+LIFELINE = "agent"
 _WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -37,10 +39,18 @@ def run_halves(halves: Sequence[Half]) -> int:
     else that of the half that ended, or 1.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    running = {_start(half): half.name for half in halves}
+    # Held until this process ends in whatever way, which both halves see.
+    here, theirs = socket.socketpair()
+    running = {_start(half, theirs): half.name for half in halves}
+    theirs.close()
     for half in halves:
         for each in half.sockets.values():
             each.close()
+    with here:
+        return _watch(running)
+
+
+def _watch(running: dict[int, str]) -> int:
     while True:
         number = signal.sigwait(_WATCHED)
         if number == signal.SIGHUP:
@@ -55,15 +65,15 @@ def run_halves(halves: Sequence[Half]) -> int:
             return status if status > 0 else 1
 
 
-def _start(half: Half) -> int:
+def _start(half: Half, lifeline: socket.socket) -> int:
     """Return the process of *half*."""
     process = os.fork()
     if process:
         return process
+    sockets = {**half.sockets, LIFELINE: lifeline}
     try:
         moved = [
-            fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY)
-            for each in half.sockets.values()
+            fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY) for each in sockets.values()
         ]
         for number, descriptor in enumerate(moved):
             os.dup2(descriptor, _FIRST_DESCRIPTOR + number)
@@ -74,7 +84,7 @@ def _start(half: Half) -> int:
         handed = {
             "LISTEN_PID": str(os.getpid()),
             "LISTEN_FDS": str(len(moved)),
-            "LISTEN_FDNAMES": ":".join(half.sockets),
+            "LISTEN_FDNAMES": ":".join(sockets),
         }
         os.execve(  # noqa: S606  # our own interpreter, with arguments of our own
             sys.executable,

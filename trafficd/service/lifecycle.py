@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,12 +12,14 @@ from trafficd.log import Message, say
 Worker = Callable[[], Awaitable[object]]
 
 
-def stop_on_signals(stop: asyncio.Event) -> None:
-    """Set *stop* on SIGTERM and SIGINT."""
+def stop_on_signals(stop: asyncio.Event, lifeline: socket.socket | None = None) -> None:
+    """Set *stop* on SIGTERM and SIGINT, and when the other end of *lifeline* is gone."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_without_details)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if lifeline is not None:
+        loop.add_reader(lifeline, _end_of_agent, stop, lifeline)
 
 
 async def run_until(stop: asyncio.Event, workers: dict[str, Worker]) -> None:
@@ -32,6 +35,11 @@ async def run_until(stop: asyncio.Event, workers: dict[str, Worker]) -> None:
                 task.cancel()
     except* TrafficdError as failures:
         raise failures.exceptions[0] from None
+
+
+def _end_of_agent(stop: asyncio.Event, lifeline: socket.socket) -> None:
+    asyncio.get_running_loop().remove_reader(lifeline)
+    stop.set()
 
 
 async def _endless(work: Worker) -> None:

@@ -1,0 +1,55 @@
+# make run     a demonstration: lab nodes with real packets, /metrics on loopback, Ctrl-C ends it
+# make test    format, lint, types, and every test, against the built wheel
+# make bench   the numbers that the README quotes
+# make lock    write requirements/*.txt anew, with hashes
+# make clean   take the environment away
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+SOURCES := pyproject.toml README.md $(shell find trafficd -name '*.py')
+
+.PHONY: run test bench lock clean
+
+run: $(VENV)/demo.done
+	@$(BIN)/trafficd demo
+
+test: $(VENV)/dev.done
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	$(PIP) install --quiet --no-deps --force-reinstall dist/*.whl
+	$(BIN)/pytest
+
+bench: $(VENV)/dev.done
+	$(BIN)/python bench/run.py
+
+lock: $(VENV)/dev.done
+	cd requirements && ./lock
+
+clean:
+	rm -rf $(VENV) dist build trafficd.egg-info
+
+# One line says what is missing, since only a package manager can bring it.
+$(VENV)/made.done:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "trafficd needs Python 3.11 or newer; on Debian: apt install python3, or make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "python3-venv is missing; on Debian: apt install python3-venv"; exit 1; }
+	@echo "making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo.done: requirements/demo.txt requirements/build.txt $(SOURCES) | $(VENV)/made.done
+	@echo "installing trafficd and what it needs"
+	@$(PIP) install --quiet --require-hashes -r requirements/demo.txt -r requirements/build.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation .
+	@touch $@
+
+$(VENV)/dev.done: requirements/dev.txt | $(VENV)/made.done
+	@echo "installing the tools of the tests"
+	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@

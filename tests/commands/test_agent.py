@@ -1,0 +1,204 @@
+"""trafficd agent: two processes, one life."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Namespace
+
+pytestmark = pytest.mark.kernel
+
+CONFIG = """
+window: 5m
+links:
+  - {name: "eth*", role: uplink, capacity: 1Gbit}
+  - {name: "ppp*", class: l2tp}
+"""
+
+
+class Agent:
+    """A running agent in a namespace of its own."""
+
+    def __init__(self, namespace: Namespace, config: Path) -> None:
+        self.namespace = namespace
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", namespace.name, sys.executable, "-m", "trafficd", "agent",
+             "--config", str(config)],
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.said: list[str] = []
+
+    def wait_for(self, pattern: str) -> None:
+        """Read what it says until a line matches."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line.rstrip())
+            if re.search(pattern, line):
+                return
+        raise AssertionError(f"ended without saying {pattern}: {self.said}")
+
+    def wait_until_ready(self) -> None:
+        """Read until both halves have said that they are there, in either order."""
+        missing = {"exporter: serving", "reader: counting"}
+        while missing:
+            self.wait_for("|".join(missing))
+            missing = {each for each in missing if each not in self.said[-1]}
+
+    def half(self, name: str) -> int:
+        """Return the process id of the reader or the exporter."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for child in children.read_text().split():
+            if name in Path(f"/proc/{child}/cmdline").read_text().split("\0"):
+                return int(child)
+        raise AssertionError(f"no {name}")
+
+    def end(self, number: signal.Signals) -> tuple[int, list[str]]:
+        """Send a signal; return the exit code and all that it said."""
+        self.process.send_signal(number)
+        return self.finished()
+
+    def finished(self) -> tuple[int, list[str]]:
+        """Return the exit code and all that it said."""
+        assert self.process.stderr is not None
+        late = threading.Timer(20, self.process.kill)
+        late.start()
+        # Not communicate(): it would pass by what the lines read so far have buffered.
+        with self.process.stderr as rest:
+            self.said.extend(rest.read().splitlines())
+        code = self.process.wait()
+        late.cancel()
+        return code, self.said
+
+
+Start = Callable[[str], Agent]
+
+
+@pytest.fixture
+def start(namespace: Namespace, tmp_path: Path) -> Iterator[Start]:
+    started: list[Agent] = []
+
+    def start_agent(config: str) -> Agent:
+        file = tmp_path / "agent.yml"
+        file.write_text(config)
+        started.append(Agent(namespace, file))
+        return started[-1]
+
+    yield start_agent
+    for agent in started:
+        if agent.process.poll() is None:
+            agent.process.kill()
+            agent.finished()
+
+
+def wait_until_gone(process: int) -> None:
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{process}").exists():
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":
+            return
+        assert time.monotonic() < deadline, f"process {process} did not end"
+        time.sleep(0.01)
+
+
+def test_it_serves_zeros_at_once_and_says_when_the_first_release_is_due(start: Start) -> None:
+    before = time.time()
+
+    agent = start(CONFIG)
+    agent.wait_until_ready()
+    page = agent.namespace.run("curl", "-sf", "http://127.0.0.1:9787/metrics")
+    health = agent.namespace.run("curl", "-sf", "http://127.0.0.1:9787/healthz")
+    code, said = agent.end(signal.SIGTERM)
+
+    assert health == "OK\n"
+    assert 'trafficd_class_receive_bytes_total{class="l2tp"} 0.0' in page
+    assert "trafficd_uplink_capacity_bits_per_second 1e+09" in page
+    (due,) = (line for line in said if "first release is due" in line)
+    told = time.mktime(time.strptime(due[-20:], "%Y-%m-%d %H:%M UTC")) - time.timezone
+    assert told % 300 == 0
+    # A whole window after the start, on the grid; ten seconds are what a decision may be late.
+    assert before + 290 <= told <= time.time() + 600
+    assert code == 0
+    assert sorted(said[-2:]) == ["exporter: stopped", "reader: stopped"]
+
+
+@pytest.mark.parametrize(("killed", "left"), [("reader", "exporter"), ("exporter", "reader")])
+def test_a_dead_half_ends_the_other(start: Start, killed: str, left: str) -> None:
+    agent = start(CONFIG)
+    agent.wait_until_ready()
+    other = agent.half(left)
+
+    os.kill(agent.half(killed), signal.SIGKILL)
+    code, said = agent.finished()
+
+    assert code == 1
+    assert f"agent: the {killed} ended; ending the other half" in said
+    wait_until_gone(other)
+
+
+def test_a_killed_agent_takes_both_halves_along(start: Start) -> None:
+    agent = start(CONFIG)
+    agent.wait_until_ready()
+    halves = [agent.half("reader"), agent.half("exporter")]
+
+    agent.end(signal.SIGKILL)
+
+    for half in halves:
+        wait_until_gone(half)
+
+
+def test_sighup_rereads_the_rules_and_refuses_a_bad_file(start: Start, tmp_path: Path) -> None:
+    agent = start(CONFIG)
+    agent.wait_until_ready()
+
+    (tmp_path / "agent.yml").write_text("window: 5s")
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_for("configuration refused, the old rules stay")
+    (tmp_path / "agent.yml").write_text(CONFIG.replace("window: 5m", "window: 10m"))
+    agent.process.send_signal(signal.SIGHUP)
+    agent.wait_for("link rules reread")
+    agent.wait_for("restart for them to take effect")
+    code, _ = agent.end(signal.SIGINT)
+
+    assert code == 0
+
+
+def test_a_wrong_configuration_is_exit_78(start: Start) -> None:
+    code, said = start("windows: 1h").finished()
+
+    assert code == 78
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            "metrics: {listen: ['127.0.0.1:9787', '127.0.0.1:9787']}",
+            "trafficd: metrics: listen: 127.0.0.1:9787: Address already in use",
+        ),
+        (
+            "metrics: {listen: ['192.0.2.1:9787']}",
+            "trafficd: metrics: listen: 192.0.2.1:9787: Cannot assign requested address",
+        ),
+        ("metrics: {web_config: /none/web.yml}", "trafficd: /none/web.yml: cannot be read"),
+        ("namespaces: [nowhere]", "trafficd: namespace nowhere: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line_and_exit_1(start: Start, config: str, told: str) -> None:
+    code, said = start(config).finished()
+
+    assert code == 1
+    assert [line for line in said if line.startswith(told)], said
+    assert not [line for line in said if "Traceback" in line]
