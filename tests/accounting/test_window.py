@@ -1,5 +1,7 @@
 """The grid: multiples of the window, whatever the clock does."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,7 +104,7 @@ def test_no_two_decisions_are_closer_than_the_window_or_of_the_same_point(
     assert all(point % window == 0 for point in points)
     elapsed = [0.0, *(moment for _, moment in decisions)]
     # A second is what a busy machine may be late with; floats take a little more.
-    assert all(b - a > window - 1.001 for a, b in zip(elapsed, elapsed[1:], strict=False))
+    assert all(b - a > window - 1.001 for a, b in pairwise(elapsed))
 
 
 @settings(max_examples=300, deadline=None)

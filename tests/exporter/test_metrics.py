@@ -46,7 +46,7 @@ def test_both_formats_say_the_same_to_prometheus_own_parsers() -> None:
     text, open_text = (
         {
             (sample.name, *sample.labels.items()): sample.value
-            for family in read(pages[content_type].body.decode())
+            for family in read(pages[content_type].body.decode())  # type: ignore[no-untyped-call]
             for sample in family.samples
         }
         for read, content_type in ((read_text, TEXT), (read_open, OPEN_METRICS))

@@ -1,6 +1,7 @@
 """trafficd agent: reader and exporter as two processes, until SIGTERM."""
 
 import argparse
+import os
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from trafficd.config import read_config
 from trafficd.log import start_logging
 from trafficd.rules import HOST_NAMESPACE
 from trafficd.service.halves import Half, run_halves
+from trafficd.service.sockets import inherited_sockets
 
 EXAMPLE = "trafficd agent --config /etc/trafficd/agent.yml"
 SUMMARY = "count this node and serve /metrics: reader and exporter as two processes"
@@ -31,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
         sockets = open_link_sockets(namespace)
         handed[f"events@{namespace}"] = sockets.events
         handed[f"dumps@{namespace}"] = sockets.dumps
+    # systemd opens the queue of events with a buffer that an unprivileged agent cannot have.
+    handed |= inherited_sockets(os.environ)
     config = ["--config", str(arguments.config)]
     return run_halves(
         [

@@ -99,7 +99,7 @@ class Reader:
     async def start(self) -> None:
         """Take the baseline of all links and show the exporter a page of zeros."""
         for watch in self._watches:
-            await watch.resynchronise()
+            await watch.start()
             watch.follow()
         self._handoff.send(self._publisher.latest)
         say(Message.READER_READY, instant=self._grid.next_due(self._clock.now()))

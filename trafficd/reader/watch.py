@@ -1,6 +1,7 @@
 """One network namespace under watch: its events and dumps, applied to its link table."""
 
 import asyncio
+import contextlib
 
 from trafficd.accounting.classify import Classifier
 from trafficd.accounting.ledger import LinkTable
@@ -41,6 +42,13 @@ class NamespaceWatch:
         self._touched: set[int] = set()
         self._has_overrun = asyncio.Event()
         self.classifier = classifier
+
+    async def start(self) -> None:
+        """Begin with the links that are there now; what was queued before is not this run's."""
+        with contextlib.suppress(EventsOverrunError):
+            for _ in self._events.drain():
+                pass
+        await self.resynchronise()
 
     def follow(self) -> None:
         """Apply events whenever there are any, from now on."""

@@ -14,15 +14,13 @@ _FIRST_DESCRIPTOR = 3
 
 
 def inherited_sockets(environment: Mapping[str, str]) -> dict[str, socket.socket]:
-    """Return the sockets handed to this process, by name.
+    """Return the sockets handed to this process, by name; none were if it is not meant.
 
-    Raises: SocketsMissingError if none were handed to it.
+    Raises: SocketsMissingError if their names and their number differ.
     """
-    names = environment.get("LISTEN_FDNAMES", "").split(":")
     if environment.get("LISTEN_PID") != str(os.getpid()):
-        raise SocketsMissingError(
-            "no sockets were handed over: start this half through `trafficd agent` or systemd"
-        )
+        return {}
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
     count = int(environment.get("LISTEN_FDS", "0"))
     if count != len(names):
         raise SocketsMissingError(f"{count} descriptors were handed over with {len(names)} names")
@@ -39,4 +37,6 @@ def take(sockets: dict[str, socket.socket], name: str) -> socket.socket:
     try:
         return sockets.pop(name)
     except KeyError:
-        raise SocketsMissingError(f"no socket named {name} was handed over") from None
+        raise SocketsMissingError(
+            f"no socket named {name} was handed over: start this half through `trafficd agent`"
+        ) from None
