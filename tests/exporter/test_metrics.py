@@ -46,7 +46,7 @@ def test_both_formats_say_the_same_to_prometheus_own_parsers() -> None:
     text, open_text = (
         {
             (sample.name, *sample.labels.items()): sample.value
-            for family in read(pages[content_type].body.decode())  # type: ignore[no-untyped-call]
+            for family in read(pages[content_type].body.decode())
             for sample in family.samples
         }
         for read, content_type in ((read_text, TEXT), (read_open, OPEN_METRICS))
@@ -62,7 +62,9 @@ def test_both_formats_say_the_same_to_prometheus_own_parsers() -> None:
 def test_nothing_stands_on_the_page_that_the_schema_does_not_name() -> None:
     allowed = {metric.name: set(metric.labels) for metric in schema.METRICS}
 
-    for family in read_open(render(RELEASE)[OPEN_METRICS].body.decode()):
+    page = render(RELEASE)[OPEN_METRICS].body.decode()
+
+    for family in read_open(page):  # type: ignore[no-untyped-call]
         for sample in family.samples:
             assert set(sample.labels) == allowed[family.name]
 

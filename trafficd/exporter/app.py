@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from trafficd.config import MetricsSettings
@@ -11,7 +12,7 @@ from trafficd.errors import ConfigError, TrafficdError
 from trafficd.exporter.http import MetricsServer, open_listeners
 from trafficd.exporter.intake import Intake
 from trafficd.log import Message, say
-from trafficd.service.lifecycle import run_until, stop_on_signals
+from trafficd.service.lifecycle import Worker, run_until, stop_on_signals
 from trafficd.service.web_config import WebConfig, load_web_config
 
 # A renewed certificate is served this long after it was written, at the latest.
@@ -36,9 +37,7 @@ async def run_exporter(
         await exporter.start()
         for address in settings.listen:
             say(Message.EXPORTER_READY, address=address)
-        await run_until(
-            stop, {"releases": exporter.follow_releases, "web config": exporter.follow_web_config}
-        )
+        await run_until(stop, exporter.workers())
     say(Message.EXPORTER_STOPPED)
 
 
@@ -63,12 +62,19 @@ class _Exporter:
         self._server.show(await self._intake.next_release())
         await self._server.start(self._web_config)
 
-    async def follow_releases(self) -> None:
+    def workers(self) -> dict[str, Worker]:
+        """Return what runs side by side from the start on."""
+        workers: dict[str, Worker] = {"releases": self._follow_releases}
+        if self._web_config_file is not None:
+            workers["web config"] = partial(self._follow_web_config, self._web_config_file)
+        return workers
+
+    async def _follow_releases(self) -> None:
         """Show each release as it comes, for ever."""
         while True:
             self._server.show(await self._intake.next_release())
 
-    async def follow_web_config(self) -> None:
+    async def _follow_web_config(self, file: Path) -> None:
         """Reread the web config whenever one of its files changed, for ever; survives bad files."""
         refused: object = None
         while True:
@@ -78,10 +84,10 @@ class _Exporter:
             except TimeoutError:
                 pass  # nobody asked; looking anyway is what the time is for
             self._look.clear()
-            if self._web_config_file is None or not self._web_config.is_stale():
+            if not self._web_config.is_stale():
                 continue
             try:
-                self._web_config = load_web_config(self._web_config_file)
+                self._web_config = load_web_config(file)
             except ConfigError as error:
                 # Once for each kind of damage, not at every look.
                 if refused != error.mistakes:

@@ -29,9 +29,10 @@ from trafficd.links import LinkChanged, Sample
 # A dump of 10,000 links takes 10 ms, but the kernel can hold its lock for seconds while it takes
 # thousands of links away; one that needs this long has lost the answer.
 _ANSWER_SECONDS = 60.0
-# Answers to so many requests, some 2 KB each, stay well inside the default receive buffer
-# (net.core.rmem_default, 212,992 bytes).
-_NAMES_AT_ONCE = 48
+# The kernel drops an answer for which there is no room. So many stay inside the default receive
+# buffer (net.core.rmem_default, 212,992 bytes) even at 26 KB each, where 2.3 KB are usual.
+_NAMES_AT_ONCE = 8
+_KERNEL_PORT = 0
 
 _GETLINK = struct.Struct("=IHHIIBxHiII")  # nlmsghdr, ifinfomsg
 _NEWLINK_TYPE = struct.pack("=H", RTM_NEWLINK)
@@ -61,7 +62,7 @@ class LinkReader:
         )
         declared.setblocking(False)
         self._socket = declared
-        self._netlink = AsyncNetlinkSocket(family=socket.NETLINK_ROUTE, use_socket=declared)
+        self._netlink = _KernelSocket(family=socket.NETLINK_ROUTE, use_socket=declared)
         self._netlink.set_marshal(_WholeDatagrams())
 
     def close(self) -> None:
@@ -133,6 +134,15 @@ class LinkReader:
             self._netlink.msg_queue.free_tag(sequence)
             self._netlink.addr_pool.free(sequence)
         return found
+
+
+class _KernelSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has no types
+    """Takes answers from the kernel only: root's programs can send to a netlink socket as well."""
+
+    def enqueue(self, data: bytes, addr: tuple[int, int] | None) -> None:
+        """Pass *data* on; *addr* is None for pyroute2's own note of a lost connection."""
+        if addr is None or addr[0] == _KERNEL_PORT:
+            super().enqueue(data, addr)
 
 
 class _WholeDatagrams(Marshal):  # type: ignore[misc]  # pyroute2 has no types

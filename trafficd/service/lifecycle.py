@@ -6,7 +6,6 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from trafficd.errors import TrafficdError
 from trafficd.log import Message, say
 
 Worker = Callable[[], Awaitable[object]]
@@ -25,7 +24,7 @@ def stop_on_signals(stop: asyncio.Event, lifeline: socket.socket | None = None) 
 async def run_until(stop: asyncio.Event, workers: dict[str, Worker]) -> None:
     """Run *workers* side by side until *stop* is set or one of them fails.
 
-    Raises: the TrafficdError of the worker that failed.
+    Raises: what the first worker to fail raised.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -33,7 +32,7 @@ async def run_until(stop: asyncio.Event, workers: dict[str, Worker]) -> None:
             await stop.wait()
             for task in tasks:
                 task.cancel()
-    except* TrafficdError as failures:
+    except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
 
 

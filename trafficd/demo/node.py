@@ -1,0 +1,166 @@
+"""One node of the demo: its traffic, its reader and its exporter, each a process."""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from functools import partial
+
+from trafficd.config import AgentSettings, parse_config
+from trafficd.demo.clock import FastClock
+from trafficd.demo.laboratory import Laboratory
+from trafficd.demo.processes import Family
+from trafficd.demo.recording import Recording
+from trafficd.demo.schedule import steps
+from trafficd.demo.traffic import Nobody, Traffic
+from trafficd.demo.truth import Reporter
+from trafficd.errors import TrafficdError
+from trafficd.exporter.app import run_exporter
+from trafficd.kernel.sockets import LinkSockets, open_link_sockets
+from trafficd.reader.app import run_reader
+from trafficd.reader.handoff import Handoff
+from trafficd.rules import HOST_NAMESPACE
+
+HOST = "127.0.0.1"
+WINDOW_SECONDS = 300  # the shortest there is
+# A laboratory is there in milliseconds; a machine that needs longer has another problem.
+_READY_SECONDS = 20.0
+_READY = b"ready"
+_MESSAGE_BYTES = 512
+
+_CONFIGURATION = """
+node: {{name: {name}, location: {location}}}
+window: {window}s
+links:
+  - {{name: eth0, role: uplink, capacity: 1Gbit}}
+  - {{name: wg*, class: wireguard, population: shared}}
+  - {{name: ppp*, class: ppp, population: per-session}}
+metrics: {{listen: ["{host}:{port}"]}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a node is: its name, its port on loopback, and how many sessions stay on it."""
+
+    name: str
+    port: int
+    residents: int
+
+    @property
+    def settings(self) -> AgentSettings:
+        """The agent's configuration of this node."""
+        location = self.name.partition("-")[0]
+        return parse_config(
+            _CONFIGURATION.format(
+                name=self.name,
+                location=location,
+                window=WINDOW_SECONDS,
+                host=HOST,
+                port=self.port,
+            )
+        )
+
+
+def start_laboratory(family: Family, node: Node, clock: FastClock) -> socket.socket:
+    """Start what makes the namespace, the links and the traffic; return a channel to it."""
+    ours, theirs = _pair()
+    work = partial(_run_laboratory, node, clock, theirs)
+    family.start(f"laboratory of {node.name}", work, keep=[theirs.fileno()])
+    theirs.close()
+    return ours
+
+
+def take_sockets(channel: socket.socket) -> LinkSockets:
+    """Return the sockets that a laboratory opened in its namespace.
+
+    Raises: TrafficdError with the reason why there is no laboratory.
+    """
+    channel.settimeout(_READY_SECONDS)
+    try:
+        said, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 2)
+    except OSError as error:
+        raise TrafficdError("the laboratory did not get ready") from error
+    if said != _READY:
+        raise TrafficdError(said.decode() or "the laboratory ended")
+    events, dumps = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    return LinkSockets(HOST_NAMESPACE, events, dumps)
+
+
+def start_reader(family: Family, node: Node, clock: FastClock, links: LinkSockets) -> socket.socket:
+    """Start the reader of a laboratory's links; return where the exporter gets its releases."""
+    ours, theirs = _pair()
+    work = partial(_run_reader, node, clock, links, theirs)
+    kept = (links.events, links.dumps, theirs)
+    family.start(f"reader of {node.name}", work, keep=[each.fileno() for each in kept])
+    for each in kept:
+        each.close()
+    return ours
+
+
+def start_recording(
+    family: Family, node: Node, clock: FastClock
+) -> tuple[socket.socket, socket.socket]:
+    """Start a recording in place of laboratory and reader; return what they return."""
+    channel, their_channel = _pair()
+    releases, their_releases = _pair()
+    work = partial(_run_recording, node, clock, their_channel, their_releases)
+    kept = (their_channel, their_releases)
+    family.start(f"recording of {node.name}", work, keep=[each.fileno() for each in kept])
+    for each in kept:
+        each.close()
+    return channel, releases
+
+
+def start_exporter(family: Family, node: Node, releases: socket.socket) -> None:
+    """Start the exporter of *releases*, in the network namespace that the demo was started in."""
+    work = partial(_run_exporter, node, releases)
+    family.start(f"exporter of {node.name}", work, keep=[releases.fileno()])
+    releases.close()
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _run_laboratory(node: Node, clock: FastClock, channel: socket.socket) -> None:
+    try:
+        laboratory = Laboratory()
+    except TrafficdError as error:
+        channel.send(str(error).encode())
+        return
+    links = open_link_sockets(HOST_NAMESPACE)
+    socket.send_fds(channel, [_READY], [links.events.fileno(), links.dumps.fileno()])
+    # The reader has them now; whoever holds them holds the namespace.
+    links.events.close()
+    links.dumps.close()
+    Traffic(
+        laboratory,
+        Reporter(channel),
+        clock,
+        window_seconds=WINDOW_SECONDS,
+        timekeeper=Nobody(),
+    ).play(steps(node.name, node.residents))
+
+
+def _run_recording(
+    node: Node, clock: FastClock, channel: socket.socket, releases: socket.socket
+) -> None:
+    recording = Recording(node.settings, Handoff(releases), clock.now())
+    Traffic(
+        recording,
+        Reporter(channel),
+        clock,
+        window_seconds=WINDOW_SECONDS,
+        timekeeper=recording,
+    ).play(steps(node.name, node.residents))
+
+
+def _run_reader(node: Node, clock: FastClock, links: LinkSockets, releases: socket.socket) -> None:
+    settings = node.settings
+    asyncio.run(
+        run_reader(settings, links=[links], exporter=releases, clock=clock, reread=lambda: settings)
+    )
+
+
+def _run_exporter(node: Node, releases: socket.socket) -> None:
+    asyncio.run(run_exporter(node.settings.metrics, reader=releases))
