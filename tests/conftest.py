@@ -1,15 +1,35 @@
 """Fixtures: a network namespace with a real kernel in it, a clock that a test moves."""
 
 import contextlib
-import os
 import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
+from tests.lab import namespaces_are_missing
 from trafficd.clock import Moment
+
+# Neither a slow machine nor an earlier run decides what a property test finds.
+settings.register_profile("trafficd", deadline=None, database=None, print_blob=True)
+settings.load_profile("trafficd")
+
+_missing = pytest.StashKey[str]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Become root of a user namespace where kernel tests need it, before any test runs."""
+    needed = any(item.get_closest_marker("kernel") for item in session.items)
+    session.config.stash[_missing] = namespaces_are_missing() if needed else ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a kernel test where no network namespace can be made."""
+    reason = item.config.stash[_missing]
+    if reason and item.get_closest_marker("kernel"):
+        pytest.skip(reason)
 
 
 @dataclass(frozen=True)
@@ -68,10 +88,15 @@ def namespace() -> Iterator[Namespace]:
         yield made
 
 
+@pytest.fixture
+def other_namespace() -> Iterator[Namespace]:
+    """A second namespace, for links that move."""
+    with make_namespace() as made:
+        yield made
+
+
 @contextlib.contextmanager
 def make_namespace() -> Iterator[Namespace]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root for network namespaces")
     made = Namespace(f"trafficd-{uuid.uuid4().hex[:8]}")
     run("ip", "netns", "add", made.name)
     try:
@@ -79,3 +104,7 @@ def make_namespace() -> Iterator[Namespace]:
         yield made
     finally:
         run("ip", "netns", "del", made.name)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")

@@ -25,25 +25,28 @@ class Classifier:
     """The rules in force; the first that matches a link decides."""
 
     def __init__(self, rules: Iterable[LinkRule]) -> None:
-        self._rules = [(re.compile(fnmatch.translate(rule.name)), rule) for rule in rules]
+        self._rules = [
+            (re.compile(fnmatch.translate(rule.name)).match, rule, _group(rule)) for rule in rules
+        ]
 
     def group(self, namespace: str, link: LinkIdentity) -> Group:
         """Return what *link* counts towards; a link that no rule names counts towards nothing."""
-        rule = self.rule(namespace, link)
-        if rule is None or rule.counts_as is Role.IGNORED:
-            return IGNORED
-        if rule.class_ is None:
-            return Group(Role.UPLINK)
-        return Group(Role.TUNNEL, rule.class_, rule.clients)
+        return self.decide(namespace, link)[1]
 
-    def rule(self, namespace: str, link: LinkIdentity) -> LinkRule | None:
-        """Return the first rule that matches *link*."""
-        for pattern, rule in self._rules:
+    def decide(self, namespace: str, link: LinkIdentity) -> tuple[LinkRule | None, Group]:
+        """Return the first rule that matches *link*, if one does, and what it counts towards."""
+        for matches, rule, group in self._rules:
             if (
-                pattern.match(link.name)
+                rule.slave in (None, link.is_slave)
                 and rule.type in (None, link.link_type)
                 and rule.namespace in (None, namespace)
-                and rule.slave in (None, link.is_slave)
+                and matches(link.name)
             ):
-                return rule
-        return None
+                return rule, group
+        return None, IGNORED
+
+
+def _group(rule: LinkRule) -> Group:
+    if rule.class_ is not None:
+        return Group(Role.TUNNEL, rule.class_, rule.clients)
+    return IGNORED if rule.counts_as is Role.IGNORED else Group(Role.UPLINK)

@@ -112,18 +112,20 @@ class LinkTable:
         links = self._links
         for ifindex, rx_bytes, tx_bytes in _rows(sample):
             link = links.get(ifindex)
-            if link is None or (rx_bytes == link.rx_bytes and tx_bytes == link.tx_bytes):
+            if link is None:
                 continue
-            if link.tally is None or ifindex in touched:
+            received = rx_bytes - link.rx_bytes
+            sent = tx_bytes - link.tx_bytes
+            if not (received or sent):
                 continue
             tally = link.tally
+            if tally is None or ifindex in touched:
+                continue
             # The kernel re-creates both counters together: if one went back, both did.
-            if rx_bytes < link.rx_bytes or tx_bytes < link.tx_bytes:
-                tally.rx_bytes += rx_bytes
-                tally.tx_bytes += tx_bytes
-            else:
-                tally.rx_bytes += rx_bytes - link.rx_bytes
-                tally.tx_bytes += tx_bytes - link.tx_bytes
+            if received < 0 or sent < 0:
+                received, sent = rx_bytes, tx_bytes
+            tally.rx_bytes += received
+            tally.tx_bytes += sent
             link.rx_bytes = rx_bytes
             link.tx_bytes = tx_bytes
 

@@ -64,7 +64,8 @@ def _columns(datagram: bytes) -> StatsPart | None:
     words, stride, count = memoryview(datagram).cast("Q"), length // 8, len(datagram) // length
     # Words 0, 1 and 3 are the header, and the filter mask with the attribute's header.
     for column in (0, 1, 3):
-        if words[column::stride].tolist().count(words[column]) != count:
+        first = datagram[column * 8 : column * 8 + 8]
+        if words[column::stride].tobytes() != first * count:
             return None
     halves = memoryview(datagram).cast("I")
     return StatsPart(

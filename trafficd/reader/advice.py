@@ -44,9 +44,9 @@ def warnings(seen: Sequence[SeenLink]) -> Iterator[str]:
 
 
 def _seen(settings: AgentSettings, classifier: Classifier, link: FoundLink) -> SeenLink:
-    rule = classifier.rule(link.namespace, link.identity)
+    rule, group = classifier.decide(link.namespace, link.identity)
     why = "no rule" if rule is None else _why(settings.links.index(rule) + 1, rule)
-    return SeenLink(link, classifier.group(link.namespace, link.identity), rule, why)
+    return SeenLink(link, group, rule, why)
 
 
 def _why(number: int, rule: LinkRule) -> str:

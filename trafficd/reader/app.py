@@ -107,7 +107,7 @@ class Reader:
     def workers(self) -> dict[str, Worker]:
         """Return what runs side by side from the start on."""
         followers = {
-            f"overruns of namespace {number}": partial(self._mend_overruns, watch)
+            f"links of namespace {number}": partial(self._know_links, watch)
             for number, watch in enumerate(self._watches)
         }
         return {"windows": self._close_windows, "rules": self._reread_rules, **followers}
@@ -148,8 +148,10 @@ class Reader:
         if after.malformed > before.malformed:
             say(Message.MALFORMED)
 
-    async def _mend_overruns(self, watch: NamespaceWatch) -> None:
-        """Read the links anew after each overrun, for ever."""
+    async def _know_links(self, watch: NamespaceWatch) -> None:
+        """Ask for the links' names, and read the links anew after each overrun, for ever."""
+        async with self._asking:
+            await watch.reclassify()
         while True:
             await watch.overrun()
             async with self._asking:

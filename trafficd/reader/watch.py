@@ -44,11 +44,14 @@ class NamespaceWatch:
         self.classifier = classifier
 
     async def start(self) -> None:
-        """Begin with the links that are there now; what was queued before is not this run's."""
+        """Begin with the links that are there now; what was queued before is not this run's.
+
+        They have no names yet, and their bytes wait for them until ``reclassify``.
+        """
         with contextlib.suppress(EventsOverrunError):
             for _ in self._events.drain():
                 pass
-        await self.resynchronise()
+        await self._read_links()
 
     def follow(self) -> None:
         """Apply events whenever there are any, from now on."""
@@ -78,7 +81,11 @@ class NamespaceWatch:
         self._table.apply(dump.sample, self._touched)
 
     async def resynchronise(self) -> None:
-        """Make the table hold the links that the kernel has: at first, and after an overrun."""
+        """Make the table hold the links that the kernel has, under the names it has for them."""
+        await self._read_links()
+        await self.reclassify()
+
+    async def _read_links(self) -> None:
         for _ in range(_TRIES_FOR_A_WHOLE_DUMP):
             self._drain()
             self._has_overrun.clear()
@@ -89,7 +96,6 @@ class NamespaceWatch:
             if dump.is_whole and not self._has_overrun.is_set():
                 break
         self._table.resynchronise(dump.sample, self._touched, is_whole=dump.is_whole)
-        await self.reclassify()
 
     async def reclassify(self) -> None:
         """Ask for every link's name and count its bytes from now on as the rules say."""
