@@ -182,6 +182,19 @@ async def test_names_come_through_a_receive_buffer_of_64_kib(
     assert [link.ifindex for link in found] == expected
 
 
+async def test_an_answer_that_was_lost_is_an_error_after_a_while(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trafficd.kernel.dump._ANSWER_SECONDS", 0.1)
+    batch(namespace, [f"link add a{n} type bridge" for n in range(20)])
+
+    async with reading(namespace) as (reader, _):
+        # Room for one answer, and the kernel drops what does not fit.
+        reader._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        with pytest.raises(KernelRefusedError, match="the kernel did not .* answer"):
+            await named(reader, list(range(2, 22)))
+
+
 async def test_an_answer_to_a_dump_from_another_sender_than_the_kernel_is_not_taken(
     namespace: Namespace,
 ) -> None:
