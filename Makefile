@@ -7,6 +7,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A terminal sees what pip does meanwhile.
+QUIET := $(shell test -t 2 || echo --quiet)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOURCES := pyproject.toml README.md $(shell find trafficd -name '*.py')
 
@@ -21,7 +23,7 @@ test: $(VENV)/dev.done
 	$(BIN)/mypy
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
-	$(PIP) install --quiet --no-deps --force-reinstall dist/*.whl
+	$(PIP) install $(QUIET) --no-deps --force-reinstall dist/*.whl
 	$(BIN)/pytest
 
 bench: $(VENV)/dev.done
@@ -45,11 +47,11 @@ $(VENV)/made.done:
 
 $(VENV)/demo.done: requirements/demo.txt requirements/build.txt $(SOURCES) | $(VENV)/made.done
 	@echo "installing trafficd and what it needs"
-	@$(PIP) install --quiet --require-hashes -r requirements/demo.txt -r requirements/build.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation .
+	@$(PIP) install $(QUIET) --require-hashes -r requirements/demo.txt -r requirements/build.txt
+	@$(PIP) install $(QUIET) --no-deps --no-build-isolation .
 	@touch $@
 
 $(VENV)/dev.done: requirements/dev.txt | $(VENV)/made.done
 	@echo "installing the tools of the tests"
-	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) install $(QUIET) --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -191,7 +191,7 @@ async def test_an_answer_that_was_lost_is_an_error_after_a_while(
     async with reading(namespace) as (reader, _):
         # Room for one answer, and the kernel drops what does not fit.
         reader._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        with pytest.raises(KernelRefusedError, match="the kernel did not .* answer"):
+        with pytest.raises(KernelRefusedError, match="an answer of the kernel was lost"):
             await named(reader, list(range(2, 22)))
 
 

@@ -506,7 +506,7 @@ async def test_a_link_whose_end_was_lost_keeps_what_was_seen_of_it(namespace: Na
         await watched.sample()
 
     assert watched.class_totals() == Totals(6000, 0)
-    assert len(watched.tables[0]) == len({"lo", "noise"})
+    assert len(watched.tables[0].ifindexes) == len({"lo", "noise"})
 
 
 async def test_a_rename_that_was_lost_is_found_out(namespace: Namespace) -> None:

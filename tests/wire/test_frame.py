@@ -60,3 +60,11 @@ def test_a_frame_of_another_version_says_what_to_do() -> None:
 
     with pytest.raises(MalformedFrameError, match="upgrade reader and exporter together"):
         decode_frame(frame)
+
+
+def test_a_frame_that_claims_more_classes_than_fit_is_refused() -> None:
+    frame = bytearray(encode_frame(Release(0, 0, 0, Totals(), Totals(), ())))
+    frame[76] = MOST_CLASSES + 1  # after magic and nine counters of 8 bytes
+
+    with pytest.raises(MalformedFrameError, match="33 classes, at most 32"):
+        decode_frame(bytes(frame))

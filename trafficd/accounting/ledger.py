@@ -78,9 +78,6 @@ class LinkTable:
         self._ledger = ledger
         self._links: dict[int, _Link] = {}
 
-    def __len__(self) -> int:
-        return len(self._links)
-
     @property
     def ifindexes(self) -> list[int]:
         """The links in the table."""
