@@ -182,10 +182,9 @@ async def test_names_come_through_a_receive_buffer_of_64_kib(
     assert [link.ifindex for link in found] == expected
 
 
-async def test_an_answer_that_was_lost_is_an_error_after_a_while(
-    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+async def test_an_answer_that_was_lost_is_an_error_and_nothing_waits_for_it(
+    namespace: Namespace,
 ) -> None:
-    monkeypatch.setattr("trafficd.kernel.dump._ANSWER_SECONDS", 0.1)
     batch(namespace, [f"link add a{n} type bridge" for n in range(20)])
 
     async with reading(namespace) as (reader, _):
@@ -234,7 +233,7 @@ async def first_answer(reader: LinkReader) -> None:
 
 
 async def named(reader: LinkReader, ifindexes: list[int]) -> list[LinkChanged]:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(20):
         return [link async for links in reader.names(ifindexes) for link in links]
 
 

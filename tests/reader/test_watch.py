@@ -116,7 +116,7 @@ async def test_a_link_that_ends_between_first_dump_and_its_name_is_named_by_its_
         session.receive(77)
         session.close()
 
-    async with asyncio.timeout(5), watching(namespace.name, before_first_names=end) as watched:
+    async with asyncio.timeout(20), watching(namespace.name, before_first_names=end) as watched:
         await watched.sample()
 
     assert watched.class_totals() == Totals(77, 0)
