@@ -56,6 +56,8 @@ def run(*command: str) -> str:
 class FakeClock:
     """A clock that stands still until a test moves it."""
 
+    speed = 1.0
+
     def __init__(self, utc_seconds: float = 1_700_000_000.0) -> None:
         self.moment = Moment(utc_seconds, 1000.0)
 

@@ -28,7 +28,7 @@ BEHIND_THE_WALL = ("exporter", "wire", "releases.py", "schema.py", "service", "l
 OWNERS = {
     "pyroute2": ("kernel/", "demo/"),
     "prometheus_client": ("exporter/metrics.py", "demo/"),
-    "aiohttp": ("exporter/http.py", "demo/"),
+    "aiohttp": ("exporter/http.py", "exporter/connections.py", "demo/"),
     "bcrypt": ("service/basic_auth.py",),
     "yaml": ("settings.py",),
     "ctypes": ("sandbox/", "demo/"),
@@ -63,7 +63,8 @@ def test_what_exports_cannot_import_what_describes_a_link(module: Path) -> None:
 
 def test_the_exporting_process_never_loads_a_module_that_knows_links() -> None:
     program = (
-        "import sys, trafficd.commands.exporter, trafficd.exporter.app;"
+        "import sys, trafficd.cli, trafficd.exporter.app;"
+        "trafficd.cli.parse(['exporter', '--config', 'x']);"
         "print('\\n'.join(sys.modules))"
     )
 

@@ -122,12 +122,43 @@ def test_every_mistake_is_told_at_once_with_its_line() -> None:
             "release.min_sessions: ten: expected a whole number, got text",
         ),
         ("links: [", "did not find expected node content"),
+        ("links: [{role: nope}]", "links[0].role: nope: write one of uplink, tunnel, ignored"),
+        ("namespaces: [blue, blue]", "namespaces: blue: stands here twice; keep one"),
+        (
+            "namespaces: ['a:b']",
+            "namespaces[0]: a:b: write the name of a namespace, as `ip netns` lists it",
+        ),
+        (
+            "metrics: {listen: [':9787', ':9787']}",
+            "metrics.listen: :9787: stands here twice; keep one",
+        ),
+        (
+            "links: [{role: uplink, capacity: 1001Tbit}]",
+            "links[0].capacity: 1001Tbit: at most 1000Tbit",
+        ),
+        ("[a]: b", "a key is a word, not a list or a mapping"),
+        ("links: " + "[" * 100_000, "nested more than 20 deep"),
     ],
 )
 def test_a_mistake_is_told_with_its_mend(text: str, told: str) -> None:
     (line,) = mistakes(text)
 
     assert line.partition(": ")[2] == told
+
+
+@pytest.mark.parametrize("value", ['!!int ""', "!!bool maybe", "!!timestamp foo", "!!python/x y"])
+def test_a_tag_that_does_not_fit_its_value_is_a_mistake(value: str) -> None:
+    assert len(mistakes(f"release: {{min_sessions: {value}}}")) == 1
+
+
+def test_what_keys_owe_each_other_is_told_beside_other_mistakes() -> None:
+    told = mistakes(
+        "window: 5s\n"
+        "windo: 1h\n"
+        "links: [{name: a, class: x, population: shared}, {name: b, class: x}]\n"
+    )
+
+    assert [line.split(": ")[1] for line in told] == ["window", "windo", "links[1]"]
 
 
 def test_a_window_at_either_floor_is_taken() -> None:

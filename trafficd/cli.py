@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from trafficd import __version__
 from trafficd.errors import ConfigError, TrafficdError
 
-COMMANDS = ("agent", "check-config", "links", "simulate", "demo", "reader", "exporter")
+COMMANDS = ("agent", "check-config", "links", "simulate", "lab", "demo", "reader", "exporter")
 
 EXIT_FAILED = 1
 EXIT_WRONG_CONFIGURATION = 78  # EX_CONFIG, sysexits.h
@@ -17,7 +17,7 @@ EXIT_WRONG_CONFIGURATION = 78  # EX_CONFIG, sysexits.h
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     try:
         return int(arguments.run(arguments))
     except ConfigError as error:
@@ -32,11 +32,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough; the interpreter would complain at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"trafficd: {error.strerror or error}", file=sys.stderr)
+        return EXIT_FAILED
     except Exception as error:  # a trace could show what a link is called
         print(
             f"trafficd: internal error: {type(error).__name__}; please report it", file=sys.stderr
         )
         return EXIT_FAILED
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments of one command."""
+    return _parser().parse_args(argv)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,6 +21,11 @@ class Moment:
 class Clock(Protocol):
     """Where time comes from; a laboratory or a test brings its own."""
 
+    @property
+    def speed(self) -> float:
+        """How many of its seconds pass in a second: 1, but in a laboratory."""
+        ...
+
     def now(self) -> Moment:
         """Return the present moment."""
         ...
@@ -32,6 +37,8 @@ class Clock(Protocol):
 
 class SystemClock:
     """The kernel's clocks: CLOCK_REALTIME and CLOCK_BOOTTIME (clock_gettime(2))."""
+
+    speed = 1.0
 
     def now(self) -> Moment:
         """Return the present moment."""

@@ -17,6 +17,8 @@ from trafficd.schema import (
 from trafficd.settings import parse_settings, read_settings
 from trafficd.units import Duration, ListenAddress, NodeName, Word
 
+# Each takes two descriptors, and a process has a thousand.
+_MOST_NAMESPACES = 100
 _DAY_SECONDS = 24 * 60 * 60
 
 
@@ -50,7 +52,7 @@ class NamespaceName(str):
 
         Raises: ValueError if no such file name can be.
         """
-        if not isinstance(value, str) or not re.fullmatch(r"(?!\.)[^/\s]{1,255}", value):
+        if not isinstance(value, str) or not re.fullmatch(r"(?!\.)[^/:\s]{1,255}", value):
             raise ValueError("write the name of a namespace, as `ip netns` lists it")
         if value == HOST_NAMESPACE:
             raise ValueError(
@@ -140,6 +142,15 @@ class AgentSettings(msgspec.Struct, frozen=True):
         mistakes = [*self._mistakes_of_rules()]
         if not self.links:
             mistakes.append("links: counts nothing; leave the key out for the built-in rules")
+        for key, names in (
+            ("namespaces", self.namespaces),
+            ("metrics.listen", self.metrics.listen),
+        ):
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                mistakes.append(f"{key}: {twice}: stands here twice; keep one")
+        if len(self.namespaces) > _MOST_NAMESPACES:
+            mistakes.append(f"namespaces: {len(self.namespaces)}: at most {_MOST_NAMESPACES}")
         if len(self.classes) > MOST_CLASSES:
             mistakes.append(f"links: {len(self.classes)} classes: at most {MOST_CLASSES}")
         if mistakes:

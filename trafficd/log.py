@@ -4,12 +4,16 @@ No sentence has room for a link's name, an address or a counter; what may be fil
 below. Libraries' own loggers are silenced, because an error in a request would name the client.
 """
 
+import contextlib
 import logging
-import sys
+import os
+import select
 import time
 from enum import StrEnum
 
 from trafficd.units import ListenAddress
+
+_STANDARD_ERROR = 2
 
 
 class Message(StrEnum):
@@ -32,14 +36,24 @@ class Message(StrEnum):
 
 def start_logging() -> None:
     """Write the catalogue's sentences to standard error, and nobody else's."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler = _NeverWaiting()
     own = logging.getLogger("trafficd")
     own.addHandler(handler)
     own.setLevel(logging.INFO)
     own.propagate = False
     logging.lastResort = None
     logging.raiseExceptions = False
+
+
+class _NeverWaiting(logging.Handler):
+    """Writes to standard error if that can be done at once: a full pipe must not stop counting."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the sentence, or drop it."""
+        with contextlib.suppress(OSError, ValueError):
+            # A pipe that is writable has room for a line (PIPE_BUF, pipe(7)).
+            if select.select([], [_STANDARD_ERROR], [], 0)[1]:
+                os.write(_STANDARD_ERROR, f"{record.getMessage()}\n".encode())
 
 
 def say(

@@ -6,6 +6,7 @@ types with a ``parse`` class method of their own; what several keys owe each oth
 """
 
 import difflib
+from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
@@ -16,6 +17,8 @@ import yaml
 from trafficd.errors import ConfigError
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+_DEEPEST = 20
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -40,6 +43,7 @@ def parse_settings(text: str, kind: type[Settings], *, source: str) -> Settings:
     Raises: ConfigError with a line for every mistake, ``source:line: key: value: what to do``.
     """
     try:
+        _refuse_depth(text, source)
         loader = _LOADER(text)
         root = loader.get_single_node()
     except yaml.YAMLError as error:
@@ -51,6 +55,17 @@ def parse_settings(text: str, kind: type[Settings], *, source: str) -> Settings:
     if reading.mistakes or not isinstance(settings, kind):
         raise ConfigError(reading.mistakes)
     return settings
+
+
+def _refuse_depth(text: str, source: str) -> None:
+    """Refuse what is nested so deep that composing it would exhaust the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            line = _line(event)
+            raise ConfigError([f"{source}:{line}: nested more than {_DEEPEST} deep"])
 
 
 class _Reading:
@@ -70,6 +85,9 @@ class _Reading:
         found: dict[str, object] = {}
         count_before = len(self.mistakes)
         for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._mistake(key_node, place, "a key is a word, not a list or a mapping")
+                continue
             key = str(key_node.value)
             inner = f"{place}.{key}" if place else key
             if key not in names:
@@ -77,12 +95,20 @@ class _Reading:
             elif names[key] in found:
                 self._mistake(key_node, inner, "stands here twice; keep one")
             else:
-                found[names[key]] = self._value(value_node, hints[names[key]], inner)
-        if len(self.mistakes) > count_before:
+                count = len(self.mistakes)
+                value = self._value(value_node, hints[names[key]], inner)
+                # What has a mistake stands at its default for the checks between keys below.
+                if len(self.mistakes) == count:
+                    found[names[key]] = value
+        has_mistakes = len(self.mistakes) > count_before
+        # In a part of the file they would only follow from the mistakes that are told already.
+        if has_mistakes and place:
             return None
         try:
             return kind(**found)
         except TypeError:
+            if has_mistakes:
+                return None
             needed = ", ".join(
                 field.encode_name
                 for field in msgspec.structs.fields(kind)
@@ -134,9 +160,14 @@ class _Reading:
             return msgspec.convert(value, kind, dec_hook=_parse_own_type)
         except yaml.YAMLError as error:
             return self._mistake(node, place, _yaml_problem(error))
+        except (LookupError, AttributeError) as error:
+            # What PyYAML raises where a value does not fit the tag that stands before it.
+            return self._mistake(node, place, f"not a {node.tag.rpartition(':')[2]}: {error}")
         except (msgspec.ValidationError, ValueError, TypeError) as error:
             shown = node.value if isinstance(node, yaml.ScalarNode) else "this"
-            return self._mistake(node, place, f"{shown}: {_plain(error)}")
+            is_choice = isinstance(kind, type) and issubclass(kind, Enum)
+            mend = f"write one of {', '.join(kind)}" if is_choice else _plain(error)
+            return self._mistake(node, place, f"{shown}: {mend}")
 
     def _mistake(self, node: yaml.Node, place: str, problem: str) -> object:
         """Note *problem*; the result stands where the value would have stood, and is not used."""
@@ -145,7 +176,7 @@ class _Reading:
         return None
 
 
-def _line(node: yaml.Node) -> int:
+def _line(node: yaml.Node | yaml.Event) -> int:
     return node.start_mark.line + 1 if node.start_mark else 1
 
 

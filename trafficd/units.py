@@ -6,6 +6,7 @@ from typing import Self
 from trafficd.schema import NODE_NAME, WORD
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST_BITS = 10**15
 _BITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -41,6 +42,8 @@ class BitRate(int):
         bits = thousandths * _BITS[match[3]] // 1000
         if bits == 0:
             raise ValueError("must be above zero; leave the key out where it is unknown")
+        if bits > _MOST_BITS:
+            raise ValueError("at most 1000Tbit")
         return cls(bits)
 
 

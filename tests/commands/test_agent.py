@@ -9,9 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -31,11 +31,12 @@ links:
 class Agent:
     """A running agent in a namespace of its own."""
 
-    def __init__(self, namespace: Namespace, config: Path) -> None:
+    def __init__(self, namespace: Namespace, config: Path, *, ignores_children: bool) -> None:
         self.namespace = namespace
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", namespace.name, sys.executable, "-m", "trafficd", "agent",
              "--config", str(config)],
+            preexec_fn=_ignore_children if ignores_children else None,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.said: list[str] = []
@@ -82,17 +83,22 @@ class Agent:
         return code, self.said
 
 
-Start = Callable[[str], Agent]
+def _ignore_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+class Start(Protocol):
+    def __call__(self, config: str, *, ignores_children: bool = False) -> Agent: ...
 
 
 @pytest.fixture
 def start(namespace: Namespace, tmp_path: Path) -> Iterator[Start]:
     started: list[Agent] = []
 
-    def start_agent(config: str) -> Agent:
+    def start_agent(config: str, *, ignores_children: bool = False) -> Agent:
         file = tmp_path / "agent.yml"
         file.write_text(config)
-        started.append(Agent(namespace, file))
+        started.append(Agent(namespace, file, ignores_children=ignores_children))
         return started[-1]
 
     yield start_agent
@@ -147,6 +153,19 @@ def test_a_dead_half_ends_the_other(start: Start, killed: str, left: str) -> Non
     wait_until_gone(other)
 
 
+def test_a_dead_half_is_seen_by_an_agent_that_was_started_deaf_to_its_children(
+    start: Start,
+) -> None:
+    agent = start(CONFIG, ignores_children=True)
+    agent.wait_until_ready()
+
+    os.kill(agent.half("reader"), signal.SIGKILL)
+    code, said = agent.finished()
+
+    assert code == 1
+    assert "agent: the reader ended; ending the other half" in said
+
+
 def test_a_killed_agent_takes_both_halves_along(start: Start) -> None:
     agent = start(CONFIG)
     agent.wait_until_ready()
@@ -185,7 +204,7 @@ def test_a_wrong_configuration_is_exit_78(start: Start) -> None:
     ("config", "told"),
     [
         (
-            "metrics: {listen: ['127.0.0.1:9787', '127.0.0.1:9787']}",
+            "metrics: {listen: ['0.0.0.0:9787', '127.0.0.1:9787']}",
             "trafficd: metrics: listen: 127.0.0.1:9787: Address already in use",
         ),
         (

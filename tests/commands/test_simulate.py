@@ -77,6 +77,13 @@ def test_a_schedule_is_published_on_the_grid(tmp_path: Path) -> None:
         (json.dumps(line(1, "new", 1, "ppp0", 0, 0) | {"mac": "x"}), ":1: Object contains unknown"),
         (json.dumps(line(1, "gone", 1, "ppp0", 0, 0)), ":1: gone of ifindex 1, which no line"),
         (
+            "\n".join(
+                json.dumps(line(1, event, 1, name, 0, 0))
+                for event, name in (("new", "ppp0"), ("gone", "eth0"))
+            ),
+            ":2: ifindex 1 is ppp0 here, not eth0; a rename is a line with new",
+        ),
+        (
             "\n".join(json.dumps(line(at, "new", 1, "ppp0", 0, 0)) for at in (5, 4)),
             ":2: at 4 is before 5; sort it",
         ),

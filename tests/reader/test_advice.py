@@ -104,6 +104,12 @@ def test_a_link_that_no_rule_names_is_told_unless_it_is_the_loopback() -> None:
     ]
 
 
+def test_thousands_of_links_are_one_line() -> None:
+    (line,) = told(link(2, "eth0"), *(link(n, f"x{n}") for n in range(3, 3003)))
+
+    assert line.startswith("x3 (host), x4 (host), x5 (host) and 2,997 more: no rule names it")
+
+
 def test_a_link_is_seen_with_the_rule_that_decides() -> None:
     rules = """
     links:

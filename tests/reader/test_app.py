@@ -20,6 +20,7 @@ from trafficd.errors import HalfEndedError
 from trafficd.kernel.sockets import LinkSockets, open_link_sockets
 from trafficd.log import Message
 from trafficd.reader.app import Reader, run_reader
+from trafficd.reader.watch import NamespaceWatch
 from trafficd.releases import Release, Totals
 from trafficd.service.lifecycle import run_until
 from trafficd.wire.frame import FRAME_BYTES, decode_frame
@@ -550,3 +551,27 @@ async def test_a_reader_whose_exporter_is_gone_ends_with_that_reason(namespace: 
     reader.close()
 
     assert clock.now().utc_seconds == START + 400
+
+
+async def test_a_kernel_that_keeps_a_sample_waiting_makes_no_window_short(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(namespace) as node:
+        prompt = NamespaceWatch.sample
+
+        async def late(watch: NamespaceWatch) -> None:
+            await prompt(watch)
+            # As long as the kernel may hold its lock while it takes thousands of links away.
+            node.clock.advance(55)
+
+        await node.clock.run(390)
+        monkeypatch.setattr(NamespaceWatch, "sample", late)
+        await node.clock.run(60)
+        monkeypatch.undo()
+        missed = [release.at for release in node.releases() if release.at]
+        await node.clock.run(900)
+        later = [release.at for release in node.releases()]
+
+    # The point at 400 s was answered at 455 s, too late to be its own; the next are whole.
+    assert missed == []
+    assert later[0] == START + 700

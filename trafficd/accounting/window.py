@@ -26,8 +26,11 @@ REMEMBERED_SECONDS = 31 * 24 * 60 * 60
 class Grid:
     """The grid points of one run and which of them have been decided."""
 
-    def __init__(self, window_seconds: int, start: Moment) -> None:
+    def __init__(self, window_seconds: int, start: Moment, *, speed: float = 1.0) -> None:
+        """Begin at *start*; on a clock *speed* times as fast, a machine is late by as much more."""
         self._window_seconds = window_seconds
+        self._slack_seconds = min(SLACK_SECONDS * speed, window_seconds / 2)
+        self._latest_seconds = min(LATEST_SECONDS * speed, window_seconds / 2)
         self._decided: deque[int] = deque(maxlen=REMEMBERED_SECONDS // window_seconds)
         self._decided_elapsed = start.elapsed_seconds
         self.started_at = self.before(start)
@@ -41,7 +44,7 @@ class Grid:
         point = self.before(now)
         if point in self._decided:
             return None
-        if now.utc_seconds - point > LATEST_SECONDS:
+        if now.utc_seconds - point > self._latest_seconds:
             return None
         if now.elapsed_seconds < self._next_elapsed():
             return None
@@ -56,7 +59,7 @@ class Grid:
         """Return the first grid point that can become due after *now*, if no clock is stepped."""
         earliest = now.utc_seconds + max(0.0, self._next_elapsed() - now.elapsed_seconds)
         point = self.before(now)
-        while point in self._decided or point + LATEST_SECONDS < earliest:
+        while point in self._decided or point + self._latest_seconds < earliest:
             point += self._window_seconds
         return point
 
@@ -66,4 +69,4 @@ class Grid:
         return max(0.0, by_grid, self._next_elapsed() - now.elapsed_seconds)
 
     def _next_elapsed(self) -> float:
-        return self._decided_elapsed + self._window_seconds - SLACK_SECONDS
+        return self._decided_elapsed + self._window_seconds - self._slack_seconds

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from trafficd.config import read_config
 from trafficd.log import start_logging
-from trafficd.rules import HOST_NAMESPACE
 from trafficd.service.halves import Half, run_halves
 from trafficd.service.sockets import inherited_sockets
 
@@ -23,18 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run both halves; return 0 after a signal, else the code of the half that ended first."""
     # After the arguments are read, so that --help does not wait for netlink.
-    from trafficd.kernel.sockets import open_link_sockets
+    from trafficd.kernel.sockets import open_all_link_sockets
 
     start_logging()
     settings = read_config(arguments.config)
     reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    handed = {"releases": reader_end}
-    for namespace in (HOST_NAMESPACE, *settings.namespaces):
-        sockets = open_link_sockets(namespace)
-        handed[f"events@{namespace}"] = sockets.events
-        handed[f"dumps@{namespace}"] = sockets.dumps
     # systemd opens the queue of events with a buffer that an unprivileged agent cannot have.
-    handed |= inherited_sockets(os.environ)
+    handed = {**inherited_sockets(os.environ), "releases": reader_end}
+    for sockets in open_all_link_sockets(settings.namespaces):
+        for name, opened in (
+            (f"events@{sockets.namespace}", sockets.events),
+            (f"dumps@{sockets.namespace}", sockets.dumps),
+        ):
+            if name in handed:
+                opened.close()
+            else:
+                handed[name] = opened
     config = ["--config", str(arguments.config)]
     return run_halves(
         [

@@ -11,8 +11,8 @@ from trafficd.clock import Moment
 class FastClock:
     """A clock on which *speed* seconds pass in a second; every process of the demo has the same.
 
-    Only the demo may use it: on real links it would make windows shorter than the floor that
-    protects the people behind them, and a test of the imports says so.
+    Only the demo and the lab may use it: on real links it would make windows shorter than the floor
+    that protects the people behind them, and a test of the imports says so.
     Units: *utc_start* is shown when CLOCK_BOOTTIME stands at *boot_start*, both in seconds.
     """
 

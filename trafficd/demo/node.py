@@ -145,7 +145,7 @@ def _run_laboratory(node: Node, clock: FastClock, channel: socket.socket) -> Non
 def _run_recording(
     node: Node, clock: FastClock, channel: socket.socket, releases: socket.socket
 ) -> None:
-    recording = Recording(node.settings, Handoff(releases), clock.now())
+    recording = Recording(node.settings, Handoff(releases), clock.now(), speed=clock.speed)
     Traffic(
         recording,
         Reporter(channel),

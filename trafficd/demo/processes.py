@@ -14,7 +14,7 @@ from trafficd.demo.namespaces import die_with
 from trafficd.errors import HalfEndedError, TrafficdError
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_WATCHED = (*_STOPPING, signal.SIGCHLD)
+WATCHED = (*_STOPPING, signal.SIGCHLD)
 _STOP_SECONDS = 5.0
 # The exit status of a process that ended because another had; that one is found within so long.
 _AFTER_ANOTHER = 3
@@ -44,14 +44,14 @@ class Family:
     def together(cls) -> Iterator["Family"]:
         """Return an empty family, and end it at the end, whatever the reason."""
         family = cls()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         try:
             yield family
         finally:
             family.end()
             family.close()
             # An impatient second Ctrl-C asked for what has been done.
-            while signal.sigtimedwait(_WATCHED, 0):
+            while signal.sigtimedwait(WATCHED, 0):
                 pass
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -76,9 +76,9 @@ class Family:
             for standard in _STANDARD:
                 os.dup2(nowhere, standard)
             _close_all_but([*keep, self._reasons_end.fileno()])
-            for number in _WATCHED:
+            for number in WATCHED:
                 signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
             work()
             status = 0
         except (TrafficdError, OSError) as error:
@@ -92,7 +92,7 @@ class Family:
 
         Raises: TrafficdError if a process ended that nobody asked to.
         """
-        received = signal.sigtimedwait(_WATCHED, max(0.0, seconds))
+        received = signal.sigtimedwait(WATCHED, max(0.0, seconds))
         if received is None:
             return False
         if received.si_signo != signal.SIGCHLD:

@@ -23,11 +23,13 @@ UPLINK = "eth0"
 class Recording:
     """One node's links and its reader: what moves, and what is released of it."""
 
-    def __init__(self, settings: AgentSettings, handoff: Handoff, start: Moment) -> None:
+    def __init__(
+        self, settings: AgentSettings, handoff: Handoff, start: Moment, *, speed: float = 1.0
+    ) -> None:
         self._classifier = Classifier(settings.links)
         self._ledger = Ledger()
         self._table = self._ledger.open_table()
-        self._grid = Grid(settings.window, start)
+        self._grid = Grid(settings.window, start, speed=speed)
         self._publisher = Publisher(
             classes=settings.classes,
             capacity_bits_per_second=settings.capacity_bits_per_second,

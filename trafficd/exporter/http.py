@@ -3,15 +3,16 @@
 Nothing of a request is kept or logged: no access log, no error with a client's address in it.
 """
 
-import logging
+import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
 
 from trafficd.errors import TrafficdError
+from trafficd.exporter.connections import Answer, BoundedServer
 from trafficd.exporter.metrics import OPEN_METRICS, TEXT, Page, render
 from trafficd.exporter.negotiation import accepts_gzip, preferred
 from trafficd.releases import Release
@@ -34,10 +35,12 @@ def open_listeners(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
     for address in addresses:
         try:
             listeners.append(_listener(address))
+        except UnicodeError as error:
+            raise TrafficdError(f"metrics: listen: {address}: no host has such a name") from error
         except OSError as error:
-            raise TrafficdError(
-                f"metrics: listen: {address}: {error.strerror or error}; is another server there?"
-            ) from error
+            is_system = error.errno is not None and error.errno > 0
+            reason = os.strerror(error.errno or 0) if is_system else error.strerror
+            raise TrafficdError(f"metrics: listen: {address}: {reason}") from error
     return listeners
 
 
@@ -45,11 +48,18 @@ def _listener(address: ListenAddress) -> socket.socket:
     wanted = socket.getaddrinfo(
         address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
-    # Where every address is meant, the IPv6 socket takes IPv4 as well.
-    family, _, _, _, place = max(wanted, key=lambda each: each[0] is socket.AF_INET6)
-    is_everywhere = address.host is None and family is socket.AF_INET6
+    is_everywhere = address.host is None
+    if is_everywhere and socket.has_dualstack_ipv6():
+        # One IPv6 socket takes IPv4 as well.
+        wanted = [each for each in wanted if each[0] is socket.AF_INET6]
+    elif is_everywhere:
+        wanted = [each for each in wanted if each[0] is socket.AF_INET]
+    family, _, _, _, place = wanted[0]
     return socket.create_server(
-        place[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=is_everywhere
+        place,
+        family=family,
+        backlog=_BACKLOG,
+        dualstack_ipv6=is_everywhere and family is socket.AF_INET6,
     )
 
 
@@ -120,14 +130,10 @@ class MetricsServer:
         return web.Response(body=page.body, headers=headers)
 
 
-def _runner(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-) -> web.ServerRunner:
-    # aiohttp answers 500 where a handler fails, and would log the client's address with it.
-    silent = logging.getLogger("trafficd.http.silent")
-    silent.disabled = True
-    server = web.Server(handler, access_log=None, logger=silent)
-    return web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False)
+def _runner(answer: Answer) -> web.ServerRunner:
+    return web.ServerRunner(
+        BoundedServer(answer), shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False
+    )
 
 
 def _tls(request: web.BaseRequest) -> ssl.SSLObject | None:

@@ -3,8 +3,9 @@
 A line is ``{"at": UNIX_SECONDS, "event": "new"|"counters"|"gone", "ifindex": N, "link": NAME,
 "rx_bytes": N, "tx_bytes": N}``. ``new`` is an RTM_NEWLINK and carries the counters to start from,
 ``counters`` is what a dump would say then, ``gone`` is an RTM_DELLINK with the final counters.
-``link`` may be left out but for ``new``. Rules on more than a name see ``"type"`` (default
-``none``), ``"namespace"`` (default ``host``) and ``"slave"`` (default false) of ``new``.
+``link`` may be left out but for ``new``; a second ``new`` of a link is a rename. Rules on more than
+a name see ``"type"`` (default ``none``), ``"namespace"`` (default ``host``) and ``"slave"``
+(default false) of ``new``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -52,7 +53,9 @@ def read_recording(lines: Iterable[bytes], *, source: str) -> Iterator[RecordedE
     decoder = msgspec.json.Decoder(_Line, dec_hook=lambda _, value: LinkType.parse(value))
     announced: dict[tuple[str, int], LinkIdentity] = {}
     latest = 0.0
-    for number, text in enumerate(lines, start=1):
+    for number, raw in enumerate(lines, start=1):
+        # Some editors begin a file with a byte order mark.
+        text = raw.removeprefix(b"\xef\xbb\xbf")
         if not text.strip():
             continue
         try:
@@ -60,7 +63,9 @@ def read_recording(lines: Iterable[bytes], *, source: str) -> Iterator[RecordedE
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
             raise ScheduleError(f"{source}:{number}: {error}") from error
         if line.at < latest:
-            raise ScheduleError(f"{source}:{number}: at {line.at:g} is before {latest:g}; sort it")
+            raise ScheduleError(
+                f"{source}:{number}: at {line.at:.15g} is before {latest:.15g}; sort it"
+            )
         latest = line.at
         key = line.namespace, line.ifindex
         if line.event == "new":
@@ -71,6 +76,11 @@ def read_recording(lines: Iterable[bytes], *, source: str) -> Iterator[RecordedE
             raise ScheduleError(
                 f"{source}:{number}: {line.event} of ifindex {line.ifindex}, which no line"
                 " announced with new"
+            )
+        elif line.link not in (None, announced[key].name):
+            raise ScheduleError(
+                f"{source}:{number}: ifindex {line.ifindex} is {announced[key].name} here, not"
+                f" {line.link}; a rename is a line with new"
             )
         yield RecordedEvent(line.at, line.namespace, _said(line, announced[key]))
         if line.event == "gone":

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,28 @@ class LinkSockets:
     namespace: str
     events: socket.socket
     dumps: socket.socket
+
+
+def open_all_link_sockets(namespaces: Sequence[str]) -> list[LinkSockets]:
+    """Return the sockets of the own namespace and of *namespaces*.
+
+    Raises: TrafficdError as open_link_sockets does, and if two names mean one namespace, whose
+    bytes would count twice.
+    """
+    known = {_identity(_OWN_NAMESPACE): "the own one"}
+    found = [_open_here(HOST_NAMESPACE)]
+    for name in namespaces:
+        found.append(open_link_sockets(name))
+        other = known.setdefault(_identity(_NAMED_NAMESPACES / name), name)
+        if other != name:
+            raise TrafficdError(f"namespace {name}: the same as {other}; name it once")
+    return found
+
+
+def _identity(namespace: Path) -> tuple[int, int]:
+    """Return what tells one namespace from another (namespaces(7))."""
+    status = namespace.stat()
+    return status.st_dev, status.st_ino
 
 
 def open_link_sockets(namespace: str) -> LinkSockets:

@@ -11,6 +11,8 @@ from trafficd.rules import LINK_TYPES, LinkRule, Population, Role
 
 # A shared link carries many clients, so a class has one or a few; more look like one a client.
 _MOST_SHARED_LINKS = 8
+# A host with thousands of links is told of the first few.
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +35,22 @@ def warnings(seen: Sequence[SeenLink]) -> Iterator[str]:
     """Yield what will make a total wrong, or hold a release back, in words."""
     yield from _counted_twice(seen)
     yield from _doubtful_populations(seen)
-    for each in seen:
-        if each.group.role is Role.UPLINK and each.rule and each.rule.capacity is None:
-            yield f"{_name(each)}: an uplink without a capacity: its utilisation stays unknown"
+    without = [
+        each
+        for each in seen
+        if each.group.role is Role.UPLINK and each.rule and each.rule.capacity is None
+    ]
+    if without:
+        yield f"{_names(without)}: an uplink without a capacity: its utilisation stays unknown"
     if not any(each.group.role is Role.UPLINK for each in seen):
         yield "no link counts as uplink: what the node pays for is not counted"
-    for each in seen:
-        if each.rule is None and each.link.identity.link_type != LINK_TYPES["loopback"]:
-            yield f"{_name(each)}: no rule names it: it is ignored; say so, or count it"
+    unnamed = [
+        each
+        for each in seen
+        if each.rule is None and each.link.identity.link_type != LINK_TYPES["loopback"]
+    ]
+    if unnamed:
+        yield f"{_names(unnamed)}: no rule names it: it is ignored; say so, or count it"
 
 
 def _seen(settings: AgentSettings, classifier: Classifier, link: FoundLink) -> SeenLink:
@@ -99,6 +109,12 @@ def _doubtful_populations(seen: Sequence[SeenLink]) -> Iterator[str]:
                 f"class {group.class_name}: declared per-session, but {_name(wireguards[0])} is a"
                 " WireGuard link, which many clients share: declare population: shared"
             )
+
+
+def _names(links: Sequence[SeenLink]) -> str:
+    shown = ", ".join(_name(each) for each in links[:_MOST_NAMES])
+    more = len(links) - _MOST_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _name(each: SeenLink) -> str:

@@ -3,6 +3,7 @@
 This is what systemd does for the two services; `trafficd agent` does it where there is no systemd.
 """
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -38,6 +39,8 @@ def run_halves(halves: Sequence[Half]) -> int:
     The sockets are closed here once they are handed over. Returns the exit code: 0 after a signal,
     else that of the half that ended, or 1.
     """
+    # Whoever started us may ignore it, and then nobody would be told of an end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     # Held until this process ends in whatever way, which both halves see.
     here, theirs = socket.socketpair()
@@ -91,6 +94,8 @@ def _start(half: Half, lifeline: socket.socket) -> int:
             [sys.executable, "-m", "trafficd", *half.arguments],
             {**os.environ, **handed},
         )
+    except OSError as error:
+        os.write(2, f"trafficd: the {half.name} cannot be started: {error.strerror}\n".encode())
     finally:
         os._exit(1)
 
@@ -113,11 +118,13 @@ def _end(running: dict[int, str]) -> None:
             _send(running, signal.SIGKILL)
             deadline = time.monotonic() + _STOP_SECONDS
             continue
-        _reap(running)
+        while _reap(running):
+            pass  # two ends can come as one SIGCHLD
         if running:
             signal.sigtimedwait([signal.SIGCHLD], left)
 
 
 def _send(running: Mapping[int, str], number: signal.Signals) -> None:
     for process in running:
-        os.kill(process, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)

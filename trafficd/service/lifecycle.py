@@ -8,13 +8,15 @@ from typing import Any
 
 from trafficd.log import Message, say
 
+_SILENCE_SECONDS = 60.0
+
 Worker = Callable[[], Awaitable[object]]
 
 
 def stop_on_signals(stop: asyncio.Event, lifeline: socket.socket | None = None) -> None:
     """Set *stop* on SIGTERM and SIGINT, and when the other end of *lifeline* is gone."""
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_without_details)
+    loop.set_exception_handler(_WithoutDetails())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if lifeline is not None:
@@ -46,6 +48,16 @@ async def _endless(work: Worker) -> None:
     raise RuntimeError("a worker returned")
 
 
-def _without_details(_loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
-    """Log a failed callback without its context, which can hold a client's address."""
-    say(Message.INTERNAL)
+class _WithoutDetails:
+    """Logs a failed callback without its context, which can hold a client's address.
+
+    A fault that repeats is said once in a while.
+    """
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, _context: dict[str, Any]) -> None:
+        if loop.time() >= self._silent_until:
+            self._silent_until = loop.time() + _SILENCE_SECONDS
+            say(Message.INTERNAL)
