@@ -1,5 +1,6 @@
 """Private nouns: what the kernel says of one link. They never leave the reader."""
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 
 
@@ -52,6 +53,6 @@ class Sample:
     than the kernel's own work.
     """
 
-    ifindexes: list[int]
-    rx_bytes: list[int]
-    tx_bytes: list[int]
+    ifindexes: MutableSequence[int]
+    rx_bytes: MutableSequence[int]
+    tx_bytes: MutableSequence[int]
