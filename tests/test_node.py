@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 from aiohttp import ClientSession
@@ -132,29 +132,37 @@ async def test_iperf3_over_the_uplink_is_on_the_page_as_ip_says(
     for number, each in ((1, namespace), (2, other_namespace)):
         each.ip("addr", "add", f"192.0.2.{number}/24", "dev", "eth0")
         each.ip("link", "set", "eth0", "up")
-    server = await asyncio.create_subprocess_exec(
-        "ip", "netns", "exec", other_namespace.name, "iperf3", "-s", "-1", "--forceflush",
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert server.stdout is not None
-    async with asyncio.timeout(20):
-        while b"listening" not in await server.stdout.readline():
-            pass
-
-    async with counting(namespace.name) as node:
-        before = uplink(namespace)
-        sent = json.loads(
-            await run_in(namespace.name, "iperf3", "-c", "192.0.2.2", "-n", "64M", "-J")
-        )
+    async with AsyncExitStack() as ladder:
+        server = await asyncio.create_subprocess_exec(
+            "ip", "netns", "exec", other_namespace.name, "iperf3", "-s", "-1", "--forceflush",
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        ladder.callback(end, server)
+        assert server.stdout is not None
         async with asyncio.timeout(20):
-            await server.communicate()
-        page = await node.next_page()
-        after = uplink(namespace)
+            while b"listening" not in await server.stdout.readline():
+                pass
+
+        async with counting(namespace.name) as node:
+            before = uplink(namespace)
+            sent = json.loads(
+                await run_in(namespace.name, "iperf3", "-c", "192.0.2.2", "-n", "64M", "-J")
+            )
+            async with asyncio.timeout(20):
+                await server.communicate()
+            page = await node.next_page()
+            after = uplink(namespace)
 
     moved = [after[direction] - before[direction] for direction in (0, 1)]
     assert moved[1] >= sent["end"]["sum_received"]["bytes"] > 32 * MIB
     assert page["trafficd_uplink_receive_bytes_total"] == moved[0] // MIB * MIB
     assert page["trafficd_uplink_transmit_bytes_total"] == moved[1] // MIB * MIB
+
+
+def end(process: asyncio.subprocess.Process) -> None:
+    """End *process* where the test did not come to its end."""
+    with suppress(ProcessLookupError):
+        process.kill()
 
 
 def uplink(namespace: Namespace) -> tuple[int, int]:
