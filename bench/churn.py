@@ -7,6 +7,7 @@ from bench.laboratory import Laboratory
 from bench.sessions import Truth, run_sessions
 from bench.table import Row
 from bench.watched import Watched, watched
+from trafficd.rules import Role
 
 SESSIONS = 10_000
 _PACKETS = 7
@@ -29,7 +30,7 @@ async def _measure(laboratory: Laboratory) -> Row:
         truth = await _churn(laboratory, namespace, at_work)
         seconds = time.perf_counter() - started
         await at_work.watch.sample()
-        counted, faults = at_work.ledger.tunnel().rx_bytes, at_work.faults
+        counted, faults = at_work.ledger.standing().total(Role.TUNNEL).rx_bytes, at_work.faults
     is_quiet = faults.overruns == 0 and faults.malformed == 0
     return Row.held(
         f"churn of {truth.sessions:,} sessions, {truth.sessions / seconds:,.0f} a second",

@@ -16,6 +16,7 @@ from bench.watched import Watched, watched
 from trafficd.kernel.events import EventSocket
 from trafficd.kernel.link_message import Decoded, decode_link_messages
 from trafficd.kernel.sockets import open_link_sockets
+from trafficd.rules import Role
 
 LEAST_A_SECOND = 20_000
 
@@ -80,7 +81,7 @@ async def _seconds(at_work: Watched, truth: Truth) -> float:
     started = time.perf_counter()
     await at_work.watch.sample()
     seconds = time.perf_counter() - started
-    counted, faults = at_work.ledger.tunnel().rx_bytes, at_work.faults
+    counted, faults = at_work.ledger.standing().total(Role.TUNNEL).rx_bytes, at_work.faults
     if counted != truth.rx_bytes or faults.overruns or faults.malformed:
         raise UnsoundError(f"{counted} bytes counted of {truth.rx_bytes}, {faults}")
     return seconds

@@ -11,6 +11,7 @@ from typing import Self
 from bench.laboratory import LINKS, Laboratory, UnsoundError, entered, inside, run
 from bench.table import Row
 from bench.watched import Watched, watched
+from trafficd.rules import Role
 
 MOST_FLOORS = 2.5
 _AIMED_FLOORS = 1.5
@@ -48,7 +49,7 @@ async def _measure(laboratory: Laboratory) -> list[Row]:
             traffic.move()
         resting = await _compare(floor, at_work, lambda: None, *_RESTING)
         moving = await _compare(floor, at_work, traffic.move, *_MOVING)
-        moved = at_work.ledger.tunnel().rx_bytes
+        moved = at_work.ledger.standing().total(Role.TUNNEL).rx_bytes
         if moved != traffic.moved_bytes:
             raise UnsoundError(f"{moved} bytes counted of {traffic.moved_bytes} sent")
     return [_row("links at rest", resting), _row("every link moved since the last", moving)]

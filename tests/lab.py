@@ -25,7 +25,7 @@ from trafficd.links import LinkChanged
 from trafficd.reader.faults import FaultCounter
 from trafficd.reader.watch import NamespaceWatch
 from trafficd.releases import Totals
-from trafficd.rules import BUILT_IN_RULES, LinkRule
+from trafficd.rules import BUILT_IN_RULES, LinkRule, Role
 
 # linux/sched.h
 _CLONE_NEWNS = 0x00020000
@@ -260,7 +260,7 @@ class Watched:
 
     def class_totals(self, class_name: str = "openvpn") -> Totals:
         """Return the totals of a class; that of tun links, if none is named."""
-        return self.ledger.class_totals(class_name)
+        return self.ledger.standing().total(Role.TUNNEL, class_name)
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -124,6 +125,31 @@ class MetricsSettings(msgspec.Struct, frozen=True):
             raise ValueError("listen: needs at least one address")
 
 
+class Layer(StrEnum):
+    """What of the sandbox a kernel or a container can lack; the rest is never done without."""
+
+    LANDLOCK = "landlock"  # Linux 5.13, and among the security modules started at boot
+    SECCOMP = "seccomp"
+    SWAP = "swap"  # memory kept out of swap: a limit of locked memory, or of swap by cgroup
+
+
+class SandboxSettings(msgspec.Struct, frozen=True):
+    """What the kernel forbids the halves, and as whom they run where root starts them."""
+
+    user: str = "nobody"
+    absent: tuple[Layer, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no user can have, and root.
+
+        Raises: ValueError with the mend.
+        """
+        if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", self.user):
+            raise ValueError(f"user: {self.user}: write the name of a user of this system")
+        if self.user == "root":
+            raise ValueError("user: root: the halves give up what root may; name another user")
+
+
 class AgentSettings(msgspec.Struct, frozen=True):
     """The whole file; every key has a default."""
 
@@ -133,6 +159,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
     links: tuple[LinkRule, ...] = BUILT_IN_RULES
     namespaces: tuple[NamespaceName, ...] = ()
     metrics: MetricsSettings = MetricsSettings()
+    sandbox: SandboxSettings = SandboxSettings()
 
     def __post_init__(self) -> None:
         """Check what several keys owe each other.

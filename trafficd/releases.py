@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from trafficd.schema import UTILISATION_PERCENTS
+
+_NO_SLOTS = (0,) * (len(UTILISATION_PERCENTS) + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -20,6 +24,18 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
+class Utilisation:
+    """How many slots the uplinks spent at which utilisation, since the run began.
+
+    Shape: a count for each bound of schema.UTILISATION_PERCENTS and one for what is above them all;
+    each slot is in one of them.
+    """
+
+    receive: tuple[int, ...] = _NO_SLOTS
+    transmit: tuple[int, ...] = _NO_SLOTS
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """One publication: cumulative totals as of a grid point.
 
@@ -33,4 +49,5 @@ class Release:
     uplink: Totals
     tunnel: Totals
     classes: tuple[tuple[str, Totals], ...]
+    utilisation: Utilisation = Utilisation()
     faults: Faults = Faults()

@@ -13,8 +13,24 @@ from enum import StrEnum
 MINIMUM_WINDOW_SECONDS = 5 * 60
 MAXIMUM_WINDOW_SECONDS = 24 * 60 * 60
 FEWEST_SESSIONS = 5
+# A seat counts as a contributor from here on, both directions together.
+CONTRIBUTION_BYTES = 1 << 20
+# The p% rule: what the two largest leave must be at least this part of the largest.
+P_PERCENT = 20
+# The dominance rule: the largest has at most this part of the whole.
+LARGEST_PERCENT = 50
 # Whole MiB: they also stay exact as the floats that Prometheus keeps, up to 2**73 bytes.
 ROUNDING_BYTES = 1 << 20
+
+# ---- the slots of transit billing, counted by the utilisation of the uplinks ----
+
+SLOT_SECONDS = 5 * 60
+# Upper bounds, in percent of the capacity; the last bucket, +Inf, has none.
+UTILISATION_PERCENTS = (*range(5, 51, 5), *range(52, 101, 2))
+# The same as Prometheus writes them in the label ``le``.
+UTILISATION_BOUNDS = (*(str(percent / 100) for percent in UTILISATION_PERCENTS), "+Inf")
+# The grid points at which the counts are published are multiples of this.
+UTILISATION_PERIOD_SECONDS = 24 * 60 * 60
 
 # ---- words an operator chooses and that leave the node ----
 
@@ -30,6 +46,14 @@ class Kind(StrEnum):
 
     COUNTER = "counter"
     GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Direction(StrEnum):
+    """Which way the bytes of a slot went."""
+
+    RECEIVE = "receive"
+    TRANSMIT = "transmit"
 
 
 class Fault(StrEnum):
@@ -41,7 +65,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric family; *name* is the family's, without the ``_total`` of a counter's sample."""
+    """One metric family; *name* is the family's, without what a scrape appends to it."""
 
     name: str
     kind: Kind
@@ -50,7 +74,7 @@ class Metric:
 
     @property
     def sample_name(self) -> str:
-        """The name that a scrape shows."""
+        """The name under which it is known: that of its samples, or a histogram's family."""
         return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
 
 
@@ -82,6 +106,12 @@ CLASS_TRANSMIT = Metric(
     "Bytes sent on the tunnel links of a class.",
     ("class",),
 )
+UPLINK_UTILISATION = Metric(
+    "trafficd_uplink_utilisation_ratio",
+    Kind.HISTOGRAM,
+    "5-minute slots by the mean rate of the uplinks in them, of the capacity; moves once a day.",
+    ("direction", "le"),
+)
 UPLINK_CAPACITY = Metric(
     "trafficd_uplink_capacity_bits_per_second",
     Kind.GAUGE,
@@ -112,6 +142,7 @@ METRICS = (
     TUNNEL_TRANSMIT,
     CLASS_RECEIVE,
     CLASS_TRANSMIT,
+    UPLINK_UTILISATION,
     UPLINK_CAPACITY,
     RELEASE_TIMESTAMP,
     START_TIMESTAMP,

@@ -122,9 +122,9 @@ def _sample(kernel: ModelKernel, table: LinkTable, meanwhile: list[Operation]) -
 
 def _totals(ledger: Ledger) -> dict[str, Totals]:
     return {
-        "uplink": ledger.uplink(),
-        "l2tp": ledger.class_totals("l2tp"),
-        "ocserv": ledger.class_totals("ocserv"),
+        "uplink": ledger.standing().total(Role.UPLINK),
+        "l2tp": ledger.standing().total(Role.TUNNEL, "l2tp"),
+        "ocserv": ledger.standing().total(Role.TUNNEL, "ocserv"),
     }
 
 
@@ -154,7 +154,7 @@ def test_ledger_equals_the_bytes_moved_whatever_comes_between_events_and_dumps(
 
     assert _totals(ledger) == _true_totals(kernel)
     everything = _totals(ledger)["l2tp"], _totals(ledger)["ocserv"]
-    assert ledger.tunnel() == Totals(
+    assert ledger.standing().total(Role.TUNNEL) == Totals(
         sum(each.rx_bytes for each in everything), sum(each.tx_bytes for each in everything)
     )
 
@@ -182,9 +182,9 @@ def test_ledger_counts_from_the_first_dump_what_is_named_later(
         operation(kernel)
     _sample(kernel, table, [])
 
-    assert ledger.uplink().rx_bytes + ledger.tunnel().rx_bytes == sum(
-        moved[0] for moved in kernel.truth.values()
-    )
+    standing = ledger.standing()
+    counted = standing.total(Role.UPLINK).rx_bytes + standing.total(Role.TUNNEL).rx_bytes
+    assert counted == sum(moved[0] for moved in kernel.truth.values())
 
 
 def test_ledger_counts_a_reset_from_zero() -> None:
@@ -195,7 +195,7 @@ def test_ledger_counts_a_reset_from_zero() -> None:
     table.apply(Sample([7], [1000], [500]))
     table.apply(Sample([7], [300], [700]))
 
-    assert ledger.uplink() == Totals(1000 + 300, 500 + 700)
+    assert ledger.standing().total(Role.UPLINK) == Totals(1000 + 300, 500 + 700)
 
 
 def test_ledger_keeps_what_a_dismantled_link_no_longer_tells() -> None:
@@ -207,7 +207,7 @@ def test_ledger_keeps_what_a_dismantled_link_no_longer_tells() -> None:
     table.change(7, UPLINK, LinkCounters(0, 500))
     table.remove(7, UPLINK, LinkCounters(0, 800))
 
-    assert ledger.uplink() == Totals(1000, 800)
+    assert ledger.standing().total(Role.UPLINK) == Totals(1000, 800)
 
 
 def test_dump_neither_introduces_nor_closes_a_link() -> None:
@@ -219,7 +219,7 @@ def test_dump_neither_introduces_nor_closes_a_link() -> None:
     table.apply(Sample([8], [3000], [3000]))
     table.remove(7, UPLINK, LinkCounters(40, 2))
 
-    assert ledger.uplink() == Totals(40, 2)
+    assert ledger.standing().total(Role.UPLINK) == Totals(40, 2)
 
 
 def test_resynchronisation_counts_known_links_on_and_starts_new_ones_where_they_are() -> None:
@@ -231,7 +231,7 @@ def test_resynchronisation_counts_known_links_on_and_starts_new_ones_where_they_
     table.resynchronise(Sample([7, 9], [100, 5000], [10, 5000]))
     table.change(9, UPLINK, LinkCounters(5003, 5000))
 
-    assert ledger.uplink() == Totals(100 + 3, 10)
+    assert ledger.standing().total(Role.UPLINK) == Totals(100 + 3, 10)
     assert sorted(table.ifindexes) == [7, 9]
 
 
@@ -243,7 +243,7 @@ def test_resynchronisation_from_a_torn_dump_closes_nothing() -> None:
     table.resynchronise(EMPTY, is_whole=False)
     table.remove(8, UPLINK, LinkCounters(5, 6))
 
-    assert ledger.uplink() == Totals(5, 6)
+    assert ledger.standing().total(Role.UPLINK) == Totals(5, 6)
 
 
 def test_an_event_without_counters_moves_a_link_and_counts_nothing() -> None:
@@ -254,8 +254,36 @@ def test_an_event_without_counters_moves_a_link_and_counts_nothing() -> None:
     table.change(7, OCSERV, None)
     table.apply(Sample([7], [11], [22]))
     table.remove(7, OCSERV, None)
-    table.change(9, OCSERV, None)
 
-    assert ledger.class_totals("ocserv") == Totals(11, 22)
-    assert ledger.class_totals("l2tp") == Totals()
+    assert ledger.standing().total(Role.TUNNEL, "ocserv") == Totals(11, 22)
+    assert ledger.standing().total(Role.TUNNEL, "l2tp") == Totals()
+    assert table.ifindexes == []
+
+
+def test_a_link_announced_without_counters_begins_with_the_dump_that_holds_it() -> None:
+    ledger = Ledger()
+    table = ledger.open_table()
+
+    table.change(9, OCSERV, None)
+    was_waiting = table.awaits_dump
+    table.apply(Sample([9], [5], [6]), {9})
+    table.apply(Sample([9], [11], [22]))
+    table.apply(Sample([9], [111], [222]))
+    table.remove(9, OCSERV, None)
+
+    assert was_waiting
+    assert not table.awaits_dump
+    assert ledger.standing().total(Role.TUNNEL, "ocserv") == Totals(100, 200)
+
+
+def test_a_link_announced_without_counters_may_be_gone_before_any_dump() -> None:
+    ledger = Ledger()
+    table = ledger.open_table()
+
+    table.change(9, OCSERV, None)
+    table.change(10, OCSERV, None)
+    table.remove(9, OCSERV, None)
+    table.resynchronise(Sample([], [], []))
+
+    assert not table.awaits_dump
     assert table.ifindexes == []

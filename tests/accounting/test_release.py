@@ -4,14 +4,21 @@ from trafficd.accounting.classify import Group
 from trafficd.accounting.ledger import Ledger
 from trafficd.accounting.release import Publisher
 from trafficd.links import LinkCounters, Sample
-from trafficd.releases import Faults, Totals
+from trafficd.releases import Faults, Release, Totals, Utilisation
 from trafficd.rules import Role
 
 MIB = 1024 * 1024
+NO_FAULTS = Faults()
 
 
 def publisher(*classes: str) -> Publisher:
-    return Publisher(classes=classes, capacity_bits_per_second=10**10, started_at=3600)
+    return Publisher(
+        classes=classes, capacity_bits_per_second=10**10, started_at=3600, min_sessions=10
+    )
+
+
+def decide(publisher: Publisher, at: int, ledger: Ledger, faults: Faults = NO_FAULTS) -> Release:
+    return publisher.decide(at, ledger, utilisation=Utilisation(), faults=faults).release
 
 
 def test_before_the_first_decision_everything_is_zero_and_there() -> None:
@@ -28,9 +35,9 @@ def test_totals_are_rounded_down_and_the_rest_comes_later() -> None:
     table.change(5, Group(Role.TUNNEL, "l2tp"), LinkCounters(0, 0))
 
     table.apply(Sample([5], [2 * MIB - 1], [MIB]))
-    first = published.decide(7200, ledger, Faults())
+    first = decide(published, 7200, ledger)
     table.apply(Sample([5], [2 * MIB], [MIB]))
-    second = published.decide(10800, ledger, Faults(overruns=1))
+    second = decide(published, 10800, ledger, Faults(overruns=1))
 
     assert (first.at, first.tunnel, first.classes) == (
         7200, Totals(MIB, MIB), (("l2tp", Totals(MIB, MIB)),),
@@ -46,7 +53,7 @@ def test_a_class_that_is_no_longer_configured_stays_in_the_tunnel_total() -> Non
     table.apply(Sample([5, 6], [MIB, 3 * MIB], [0, 0]))
 
     published.reconfigure(classes=("ocserv",), capacity_bits_per_second=5)
-    release = published.decide(7200, ledger, Faults())
+    release = decide(published, 7200, ledger)
 
     assert release.tunnel == Totals(4 * MIB, 0)
     assert release.classes == (("ocserv", Totals(3 * MIB, 0)),)

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from trafficd import schema
 from trafficd.exporter.metrics import OPEN_METRICS, TEXT, render
-from trafficd.releases import Faults, Release, Totals
+from trafficd.releases import Faults, Release, Totals, Utilisation
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 MIB = 1024 * 1024
@@ -21,6 +21,7 @@ RELEASE = Release(
     uplink=Totals(8 * MIB, 9 * MIB),
     tunnel=Totals(5 * MIB, 6 * MIB),
     classes=(("l2tp", Totals(MIB, 2 * MIB)), ("wireguard", Totals(4 * MIB, 4 * MIB))),
+    utilisation=Utilisation(receive=(100, 80, *(0,) * 33, 2), transmit=(*(0,) * 34, 288, 0)),
     faults=Faults(overruns=1, malformed=2),
 )
 

@@ -463,7 +463,7 @@ async def test_a_machine_that_slept_through_a_grid_point_leaves_it_out_and_loses
 async def test_an_overrun_is_mended_at_once_and_told_at_the_next_grid_point(
     namespace: Namespace, said: Said
 ) -> None:
-    with TunSession(namespace.name, "ppp0") as known:
+    with TunSession(namespace.name, "wg0") as known:
         async with running(namespace, event_buffer_bytes=16_384) as reader:
             known.receive(3 * MIB)
             queue_link_events(namespace.name, 400)
@@ -480,7 +480,7 @@ async def test_an_overrun_is_mended_at_once_and_told_at_the_next_grid_point(
     assert told_early == []
     assert said.messages.count(Message.OVERRUN.value) == 1
     assert release.faults.overruns == 1
-    assert dict(release.classes)["ppp"] == Totals(4 * MIB, 0)
+    assert dict(release.classes)["wireguard"] == Totals(4 * MIB, 0)
     assert dict(release.classes)["openvpn"] == Totals(MIB, 0)
 
 

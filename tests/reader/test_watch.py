@@ -26,7 +26,7 @@ from trafficd.kernel.dump import Dump
 from trafficd.kernel.link_message import decode_link_messages
 from trafficd.links import LinkRemoved, Sample
 from trafficd.releases import Faults, Totals
-from trafficd.rules import LinkRule, Population
+from trafficd.rules import LinkRule, Population, Role
 from trafficd.units import Word
 
 pytestmark = pytest.mark.kernel
@@ -136,7 +136,7 @@ async def test_a_link_that_changes_its_name_before_the_first_asks_for_it_counts_
         async with watching(namespace.name, before_first_names=change) as watched:
             await watched.sample()
 
-    assert watched.ledger.tunnel() == Totals(127, 0)
+    assert watched.ledger.standing().total(Role.TUNNEL) == Totals(127, 0)
     assert watched.class_totals("ppp").rx_bytes >= 50
 
 

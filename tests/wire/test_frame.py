@@ -64,7 +64,8 @@ def test_a_frame_of_another_version_says_what_to_do() -> None:
 
 def test_a_frame_that_claims_more_classes_than_fit_is_refused() -> None:
     frame = bytearray(encode_frame(Release(0, 0, 0, Totals(), Totals(), ())))
-    frame[76] = MOST_CLASSES + 1  # after magic and nine counters of 8 bytes
+    # After magic, nine counters of 8 bytes, and two times 36 of 4 bytes.
+    frame[364] = MOST_CLASSES + 1
 
     with pytest.raises(MalformedFrameError, match="33 classes, at most 32"):
         decode_frame(bytes(frame))

@@ -11,11 +11,15 @@ from trafficd.rules import LinkRule, Population, Role
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What a link's bytes are added to: the uplinks, one class, or nothing that is published."""
+    """What a link's bytes are added to: the uplinks, one class, or nothing that is published.
+
+    *is_rated* is of uplinks whose rule states a capacity, which a utilisation is of.
+    """
 
     role: Role
     class_name: str = ""
     population: Population = Population.SHARED
+    is_rated: bool = False
 
 
 IGNORED = Group(Role.IGNORED)
@@ -49,4 +53,6 @@ class Classifier:
 def _group(rule: LinkRule) -> Group:
     if rule.class_ is not None:
         return Group(Role.TUNNEL, rule.class_, rule.clients)
-    return IGNORED if rule.counts_as is Role.IGNORED else Group(Role.UPLINK)
+    if rule.counts_as is Role.IGNORED:
+        return IGNORED
+    return Group(Role.UPLINK, is_rated=rule.capacity is not None)

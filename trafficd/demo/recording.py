@@ -7,6 +7,7 @@ grid and publisher. Only netlink and the packets are missing.
 from trafficd.accounting.classify import Classifier
 from trafficd.accounting.ledger import Ledger
 from trafficd.accounting.release import Publisher
+from trafficd.accounting.slots import Slots
 from trafficd.accounting.window import Grid
 from trafficd.clock import Moment
 from trafficd.config import AgentSettings
@@ -30,10 +31,13 @@ class Recording:
         self._ledger = Ledger()
         self._table = self._ledger.open_table()
         self._grid = Grid(settings.window, start, speed=speed)
+        self._slots = Slots(speed=speed)
+        self._capacity_bits_per_second = settings.capacity_bits_per_second
         self._publisher = Publisher(
             classes=settings.classes,
             capacity_bits_per_second=settings.capacity_bits_per_second,
             started_at=self._grid.started_at,
+            min_sessions=settings.release.min_sessions,
         )
         self._handoff = handoff
         self._links: dict[str, _Link] = {}
@@ -70,8 +74,8 @@ class Recording:
 
     def keep_time(self, now: Moment) -> None:
         """Release what the rules allow, if a grid point is due."""
-        point = self._grid.due(now)
-        if point is None:
+        point, edge = self._grid.due(now), self._slots.due(now)
+        if point is None and edge is None:
             return
         links = [self._uplink, *self._links.values()]
         self._table.apply(
@@ -81,8 +85,14 @@ class Recording:
                 [link.tx_bytes for link in links],
             )
         )
-        self._grid.decided(point, now)
-        self._handoff.send(self._publisher.decide(point, self._ledger, Faults()))
+        if edge is not None:
+            self._slots.turn(edge, now, self._ledger.rated_uplink(), self._capacity_bits_per_second)
+        if point is not None:
+            self._grid.decided(point, now)
+            decision = self._publisher.decide(
+                point, self._ledger, utilisation=self._slots.utilisation(), faults=Faults()
+            )
+            self._handoff.send(decision.release)
 
     def _appear(self, name: str, packet_bytes: int) -> "_Link":
         self._last_ifindex += 1

@@ -3,10 +3,15 @@
 import gzip
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client import exposition as text_format
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.openmetrics import exposition as open_metrics
 from prometheus_client.registry import Collector
 
@@ -49,6 +54,9 @@ class _ReleaseCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for metric in schema.METRICS:
+            if metric is schema.UPLINK_UTILISATION:
+                yield _utilisation(self._release)
+                continue
             family = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
             rendered = family(metric.name, metric.help, labels=metric.labels)
             for labels, value in _samples(metric, self._release):
@@ -84,6 +92,19 @@ def _samples(metric: schema.Metric, release: Release) -> Iterator[tuple[tuple[st
             yield (__version__,), 1
         case _:
             raise AssertionError(f"no value for {metric.name}")
+
+
+def _utilisation(release: Release) -> HistogramMetricFamily:
+    """Return the histogram, without a sum: less the totals, it would tell the slots left out."""
+    metric = schema.UPLINK_UTILISATION
+    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels[:1])
+    for direction, slots in (
+        (schema.Direction.RECEIVE, release.utilisation.receive),
+        (schema.Direction.TRANSMIT, release.utilisation.transmit),
+    ):
+        buckets = zip(schema.UTILISATION_BOUNDS, accumulate(slots), strict=True)
+        family.add_metric([direction], list(buckets), sum_value=None)
+    return family
 
 
 def _page(content_type: str, body: bytes) -> Page:

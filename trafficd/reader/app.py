@@ -12,8 +12,9 @@ import msgspec
 from trafficd.accounting.classify import Classifier
 from trafficd.accounting.ledger import Ledger
 from trafficd.accounting.release import Publisher
+from trafficd.accounting.slots import Slots
 from trafficd.accounting.window import Grid
-from trafficd.clock import Clock
+from trafficd.clock import Clock, Moment
 from trafficd.config import AgentSettings
 from trafficd.errors import ConfigError
 from trafficd.kernel.dump import LinkReader
@@ -30,6 +31,8 @@ from trafficd.service.lifecycle import Worker, run_until, stop_on_signals
 SAMPLE_SECONDS = 10.0
 # A clock that runs fast does not make the machine faster.
 _FASTEST_SAMPLE_SECONDS = 0.1
+# Dumps that links ask for, lest a storm of them takes a core: those announced meanwhile share one.
+_BETWEEN_ASKED_DUMPS_SECONDS = 0.2
 
 Reread = Callable[[], AgentSettings]
 
@@ -75,10 +78,14 @@ class Reader:
         self._faults = FaultCounter()
         self._ledger = Ledger()
         self._grid = Grid(settings.window, clock.now(), speed=clock.speed)
+        self._slots = Slots(speed=clock.speed)
+        self._overruns_seen = 0
+        self._capacity_bits_per_second = settings.capacity_bits_per_second
         self._publisher = Publisher(
             classes=settings.classes,
             capacity_bits_per_second=settings.capacity_bits_per_second,
             started_at=self._grid.started_at,
+            min_sessions=settings.release.min_sessions,
         )
         self._handoff = Handoff(exporter)
         classifier = Classifier(settings.links)
@@ -121,17 +128,16 @@ class Reader:
         self._handoff.close()
 
     async def _close_windows(self) -> None:
-        """Sample on the beat and at each grid point that is due, for ever."""
+        """Sample on the beat, at each edge of a slot and at each grid point that is due, for ever."""
         interval = max(SAMPLE_SECONDS, _FASTEST_SAMPLE_SECONDS * self._clock.speed)
         beat = self._clock.now().elapsed_seconds + interval
         while True:
             now = self._clock.now()
-            await self._clock.sleep(
-                max(0.0, min(beat - now.elapsed_seconds, self._grid.seconds_to_next(now)))
-            )
+            to_next = min(self._grid.seconds_to_next(now), self._slots.seconds_to_next(now))
+            await self._clock.sleep(max(0.0, min(beat - now.elapsed_seconds, to_next)))
             now = self._clock.now()
-            point = self._grid.due(now)
-            if point is None and now.elapsed_seconds < beat:
+            point, edge = self._grid.due(now), self._slots.due(now)
+            if point is None and edge is None and now.elapsed_seconds < beat:
                 continue
             while beat <= now.elapsed_seconds:
                 beat += interval
@@ -141,13 +147,25 @@ class Reader:
             # The kernel, or who had the tables before, may have kept us: what moved meanwhile is
             # published only if it still belongs to the grid point.
             now = self._clock.now()
+            if edge is not None:
+                self._turn_slot(edge, now)
             if point is not None and self._grid.due(now) == point:
                 self._grid.decided(point, now)
                 self._release(point)
 
+    def _turn_slot(self, edge: int, now: Moment) -> None:
+        overruns = self._faults.overruns
+        if overruns > self._overruns_seen:
+            self._overruns_seen = overruns
+            self._slots.spoil()
+        self._slots.turn(edge, now, self._ledger.rated_uplink(), self._capacity_bits_per_second)
+
     def _release(self, point: int) -> None:
         before, after = self._publisher.latest.faults, self._faults.faults()
-        self._handoff.send(self._publisher.decide(point, self._ledger, after))
+        decision = self._publisher.decide(
+            point, self._ledger, utilisation=self._slots.utilisation(), faults=after
+        )
+        self._handoff.send(decision.release)
         # Only now: the moment of a storm of links is not for the log.
         if after.overruns > before.overruns:
             say(Message.OVERRUN)
@@ -155,13 +173,16 @@ class Reader:
             say(Message.MALFORMED)
 
     async def _know_links(self, watch: NamespaceWatch) -> None:
-        """Ask for the links' names, and read the links anew after each overrun, for ever."""
+        """Ask for the links' names, and dump when only a dump can tell what is there, for ever."""
         async with self._asking:
             await watch.reclassify()
+            # What the uplinks moved before their names were known was not seen as theirs.
+            self._slots.spoil()
         while True:
-            await watch.overrun()
+            await watch.wants_dump()
             async with self._asking:
                 await watch.sample()
+            await asyncio.sleep(_BETWEEN_ASKED_DUMPS_SECONDS)
 
     async def _reread_rules(self) -> None:
         """Apply the link rules of the file anew on each SIGHUP, for ever; survives a bad file."""
@@ -183,6 +204,8 @@ class Reader:
         self._publisher.reconfigure(
             classes=settings.classes, capacity_bits_per_second=settings.capacity_bits_per_second
         )
+        self._capacity_bits_per_second = settings.capacity_bits_per_second
+        self._slots.spoil()
         classifier = Classifier(settings.links)
         for watch in self._watches:
             await watch.sample()

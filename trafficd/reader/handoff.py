@@ -22,7 +22,7 @@ class Handoff:
     def send(self, release: Release) -> None:
         """Hand *release* out.
 
-        An exporter that has left a hundred frames unread misses this one: totals are cumulative,
+        An exporter that has left dozens of frames unread misses this one: totals are cumulative,
         so the next holds its bytes.
         Raises: HalfEndedError if the exporter is gone.
         """

@@ -40,7 +40,8 @@ class NamespaceWatch:
         self._table = table
         self._faults = faults
         self._touched: set[int] = set()
-        self._has_overrun = asyncio.Event()
+        self._has_overrun = False
+        self._wants_dump = asyncio.Event()
         self.classifier = classifier
 
     async def start(self) -> None:
@@ -64,17 +65,17 @@ class NamespaceWatch:
         self._events.close()
         self._reader.close()
 
-    async def overrun(self) -> None:
-        """Return when events were lost, so that the links must be read anew."""
-        await self._has_overrun.wait()
+    async def wants_dump(self) -> None:
+        """Return when events were lost, or a link came whose counters only a dump can tell."""
+        await self._wants_dump.wait()
 
     async def sample(self) -> None:
         """Add what every link moved until now; after an overrun, read the links anew."""
-        if self._has_overrun.is_set():
+        if self._has_overrun:
             await self.resynchronise()
             return
         self._drain()
-        self._touched.clear()
+        self._begin_dump()
         dump = await self._reader.dump()
         self._faults.malformed += dump.malformed
         self._drain()
@@ -88,12 +89,12 @@ class NamespaceWatch:
     async def _read_links(self) -> None:
         for _ in range(_TRIES_FOR_A_WHOLE_DUMP):
             self._drain()
-            self._has_overrun.clear()
-            self._touched.clear()
+            self._has_overrun = False
+            self._begin_dump()
             dump = await self._reader.dump()
             self._faults.malformed += dump.malformed
             self._drain()
-            if dump.is_whole and not self._has_overrun.is_set():
+            if dump.is_whole and not self._has_overrun:
                 break
         self._table.resynchronise(dump.sample, self._touched, is_whole=dump.is_whole)
 
@@ -106,12 +107,18 @@ class NamespaceWatch:
                 if link.ifindex not in self._touched:
                     self._apply(link)
 
+    def _begin_dump(self) -> None:
+        """Note what events touch from now on; who asks for a dump from now on wants another one."""
+        self._touched.clear()
+        self._wants_dump.clear()
+
     def _drain(self, most: int | None = None) -> None:
         try:
             self._apply_queued(most)
         except EventsOverrunError:
             self._faults.overruns += 1
-            self._has_overrun.set()
+            self._has_overrun = True
+            self._wants_dump.set()
 
     def _apply_queued(self, most: int | None) -> None:
         for decoded in self._events.drain(most):
@@ -124,5 +131,7 @@ class NamespaceWatch:
         group = self.classifier.group(self._namespace, event.identity)
         if isinstance(event, LinkChanged):
             self._table.change(event.ifindex, group, event.counters)
+            if event.counters is None and self._table.awaits_dump:
+                self._wants_dump.set()
         else:
             self._table.remove(event.ifindex, group, event.counters)

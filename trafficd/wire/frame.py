@@ -2,18 +2,20 @@
 
 Layout, network byte order: magic and version (4 bytes), grid point, start of the run and capacity
 (8 bytes each), uplink and tunnel totals (receive, transmit; 8 bytes each), one counter for each
-fault (8 bytes each), the number of classes (1 byte), and a fixed number of places, each a name
-padded with zeros (32 bytes), receive and transmit (8 bytes each).
+fault (8 bytes each), the counts of slots by utilisation (receive, transmit; 4 bytes each), the
+number of classes (1 byte), and a fixed number of places, each a name padded with zeros (32 bytes),
+receive and transmit (8 bytes each).
 """
 
 import struct
 
 from trafficd.errors import MalformedFrameError
-from trafficd.releases import Faults, Release, Totals
-from trafficd.schema import MOST_CLASSES, WORD
+from trafficd.releases import Faults, Release, Totals, Utilisation
+from trafficd.schema import MOST_CLASSES, UTILISATION_PERCENTS, WORD
 
-_MAGIC = b"tfr1"
-_HEAD = struct.Struct("!4s9QB")
+_MAGIC = b"tfr2"
+_BUCKETS = len(UTILISATION_PERCENTS) + 1
+_HEAD = struct.Struct(f"!4s9Q{2 * _BUCKETS}IB")
 _CLASS = struct.Struct("!32sQQ")
 
 FRAME_BYTES = _HEAD.size + MOST_CLASSES * _CLASS.size
@@ -35,6 +37,8 @@ def encode_frame(release: Release) -> bytes:
         release.tunnel.tx_bytes,
         release.faults.overruns,
         release.faults.malformed,
+        *release.utilisation.receive,
+        *release.utilisation.transmit,
         len(release.classes),
     )
     classes = b"".join(
@@ -56,6 +60,7 @@ def decode_frame(frame: bytes) -> Release:
         raise MalformedFrameError("frame of another version: upgrade reader and exporter together")
     if class_count > MOST_CLASSES:
         raise MalformedFrameError(f"frame with {class_count} classes, at most {MOST_CLASSES}")
+    counts, slots = counts[:6], counts[6:]
     places = _CLASS.iter_unpack(frame[_HEAD.size : _HEAD.size + class_count * _CLASS.size])
     return Release(
         at=at,
@@ -64,6 +69,7 @@ def decode_frame(frame: bytes) -> Release:
         uplink=Totals(counts[0], counts[1]),
         tunnel=Totals(counts[2], counts[3]),
         classes=tuple((_class_name(name), Totals(rx, tx)) for name, rx, tx in places),
+        utilisation=Utilisation(tuple(slots[:_BUCKETS]), tuple(slots[_BUCKETS:])),
         faults=Faults(overruns=counts[4], malformed=counts[5]),
     )
 
