@@ -287,3 +287,63 @@ def test_a_link_announced_without_counters_may_be_gone_before_any_dump() -> None
 
     assert not table.awaits_dump
     assert table.ifindexes == []
+
+
+def test_a_link_that_no_event_told_of_is_unknown_until_its_name_is() -> None:
+    ledger = Ledger()
+    table = ledger.open_table()
+    table.change(7, OCSERV, LinkCounters(0, 0))
+
+    unknown = table.apply(Sample([7, 8, 9], [0, 50, 60], [0, 0, 0]), {9}, is_whole=True)
+    table.change(8, OCSERV, LinkCounters(55, 0))
+    still = table.apply(Sample([7, 8], [0, 65], [0, 0]), is_whole=True)
+
+    assert (unknown, still) == ([8], [])
+    assert ledger.standing().total(Role.TUNNEL) == Totals(10, 0)
+
+
+def test_a_link_is_closed_without_an_event_only_by_two_whole_dumps() -> None:
+    ledger = Ledger()
+    table = ledger.open_table()
+    for ifindex in (7, 8):
+        table.change(ifindex, OCSERV, LinkCounters(0, 0))
+    present = Sample([7], [5], [0])
+
+    found = []
+    for sample, touched, is_whole in (
+        (present, set(), True),
+        (Sample([7, 8], [5, 5], [0, 0]), set(), True),
+        (present, set(), True),
+        (present, {8}, True),
+        (present, set(), True),
+        (present, set(), False),
+    ):
+        table.apply(sample, touched, is_whole=is_whole)
+        found.append(table.ifindexes)
+    table.apply(present, is_whole=True)
+
+    assert found == [[7, 8]] * 6
+    assert table.ifindexes == [7]
+    assert ledger.standing().total(Role.TUNNEL) == Totals(10, 0)
+
+
+def test_a_removal_that_comes_after_a_dump_without_the_link_still_has_its_final_counters() -> None:
+    ledger = Ledger()
+    table = ledger.open_table()
+    table.change(7, OCSERV, LinkCounters(0, 0))
+
+    table.apply(Sample([], [], []), is_whole=True)
+    table.remove(7, OCSERV, LinkCounters(33, 0))
+
+    assert ledger.standing().total(Role.TUNNEL) == Totals(33, 0)
+
+
+def test_an_announced_link_that_a_whole_dump_does_not_hold_is_gone() -> None:
+    table = Ledger().open_table()
+
+    table.change(7, OCSERV, None)
+    table.apply(Sample([], [], []), {7}, is_whole=True)
+    waits = table.awaits_dump
+    table.apply(Sample([], [], []), is_whole=True)
+
+    assert (waits, table.awaits_dump) == (True, False)

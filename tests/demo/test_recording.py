@@ -84,14 +84,18 @@ def test_a_recording_releases_what_moved_rounded_down(exporter: Exporter) -> Non
 
 
 def test_a_recording_keeps_the_bytes_of_a_session_that_is_gone(exporter: Exporter) -> None:
-    exporter.recording.open("ppp0", 4096)
-    exporter.recording.move("ppp0", 1024, 512)
-    exporter.recording.close("ppp0")
+    # A crowd: of fewer sessions, or of one large one, nothing would be released.
+    crowd = [f"ppp{number}" for number in range(10)]
+    for link in crowd:
+        exporter.recording.open(link, 4096)
+    for link in crowd:
+        exporter.recording.move(link, 1024, 512)
+        exporter.recording.close(link)
 
     exporter.recording.keep_time(after(WINDOW_SECONDS))
 
     *_, release = exporter.releases()
-    assert dict(release.classes)["ppp"] == Totals(4 << 20, 2 << 20)
+    assert dict(release.classes)["ppp"] == Totals(40 << 20, 20 << 20)
 
 
 def test_a_recording_releases_nothing_between_grid_points(exporter: Exporter) -> None:

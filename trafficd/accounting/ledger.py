@@ -2,7 +2,10 @@
 
 A link table holds the links of one network namespace. A link enters it by the first dump, by its
 RTM_NEWLINK, or by the dump after an overrun; it leaves by its RTM_DELLINK, or by being absent from
-the dump after an overrun. A dump in between moves counters and nothing else.
+the dump after an overrun. A dump in between moves counters, and finds the links whose events a
+socket filter keeps from the reader: one that no event told of is *unknown*, and enters by the
+answer to a question for its name; one that is missing from two whole dumps in a row has left. One
+dump alone says neither, because the event may be on its way.
 
 Invariants, for each link and direction, between entering and leaving:
 
@@ -15,8 +18,8 @@ touched while it was under way: for those nobody knows which is newer, so the du
 is dropped and the next one holds their bytes. A link number that is used again is in that set.
 
 A link whose name is not known yet is *unnamed*: its first counter is kept and its bytes wait
-until a name says what they count towards. One whose RTM_NEWLINK came without counters, because a
-socket filter cut them off, is *announced*: it enters with the next dump that holds it.
+until a name says what they count towards. One whose name came without counters, because a socket
+filter cut them off, is *announced*: it enters with the next dump that holds it.
 
 A per-session link sits on two seats, the node's and its class's. Its bytes reach them when it is
 settled: at a release, and whenever its place in the table changes. Between those, nothing but the
@@ -121,6 +124,7 @@ class LinkTable:
         self._ledger = ledger
         self._links: dict[int, _Link] = {}
         self._announced: dict[int, Group] = {}
+        self._missing: AbstractSet[int] = frozenset()
 
     @property
     def ifindexes(self) -> list[int]:
@@ -156,14 +160,30 @@ class LinkTable:
             for ifindex in self._announced.keys() - present:
                 del self._announced[ifindex]
 
-    def apply(self, sample: Sample, touched: AbstractSet[int] = frozenset()) -> None:
-        """Add what the links moved by *sample*, but for those an event *touched* meanwhile."""
+    def apply(
+        self,
+        sample: Sample,
+        touched: AbstractSet[int] = frozenset(),
+        *,
+        is_whole: bool = False,
+    ) -> list[int]:
+        """Add what the links moved by *sample*, but for those an event *touched* meanwhile.
+
+        Only a sample that *is_whole* can tell that a link is missing. Return the links in it that
+        nothing told of.
+        """
         links = self._links
+        unknown: list[int] = []
+        touched_strangers = 0
         for ifindex, rx_bytes, tx_bytes in _rows(sample):
             link = links.get(ifindex)
             if link is None:
-                if ifindex in self._announced and ifindex not in touched:
+                if ifindex in touched:
+                    touched_strangers += 1
+                elif ifindex in self._announced:
                     self._enter(ifindex, self._announced.pop(ifindex), rx_bytes, tx_bytes)
+                else:
+                    unknown.append(ifindex)
                 continue
             received = rx_bytes - link.rx_bytes
             sent = tx_bytes - link.tx_bytes
@@ -180,6 +200,15 @@ class LinkTable:
             tally.tx_bytes += sent
             link.rx_bytes = rx_bytes
             link.tx_bytes = tx_bytes
+        if is_whole:
+            # A set of 10,000 links is worth making only where one is missing.
+            if len(sample.ifindexes) - len(unknown) - touched_strangers < len(links):
+                self._close_missing(sample, touched)
+            else:
+                self._missing = frozenset()
+            for ifindex in self._announced.keys() - touched:
+                del self._announced[ifindex]
+        return unknown
 
     def change(self, ifindex: int, group: Group, counters: LinkCounters | None) -> None:
         """Apply an RTM_NEWLINK: a new link, or one that has perhaps another name and group now.
@@ -225,6 +254,13 @@ class LinkTable:
         """Bring every session's bytes to its seats."""
         for link in self._links.values():
             link.settle()
+
+    def _close_missing(self, sample: Sample, touched: AbstractSet[int]) -> None:
+        """Close the links that are missing from *sample* and were so from the one before it."""
+        missing = self._links.keys() - set(sample.ifindexes) - touched
+        for ifindex in missing & self._missing:
+            self._links.pop(ifindex).close()
+        self._missing = missing
 
     def _enter(self, ifindex: int, group: Group, rx_bytes: int, tx_bytes: int) -> None:
         link = self._links[ifindex] = _Link(rx_bytes, tx_bytes)

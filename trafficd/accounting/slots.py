@@ -1,8 +1,9 @@
 """5-minute uplink rates to a daily utilisation histogram: the peak without the clock.
 
 A planner needs the 95th percentile of the slots of transit billing, and a series of slots is what
-never leaves. So each slot is counted by its utilisation, a direction for itself, and only the counts
-leave, at 00:00 UTC: the percentile comes back within a bucket, the order of the slots is gone.
+never leaves. So each slot is counted by its utilisation, a direction for itself, and only the
+counts leave, at 00:00 UTC: the percentile comes back within a bucket, the order of the slots is
+gone.
 
 A slot counts if it was wholly observed: its counters were read at both its ends, both on time by
 both clocks, and nothing kept the reader from seeing all of it.

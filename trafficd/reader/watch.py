@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from trafficd.accounting.classify import Classifier
 from trafficd.accounting.ledger import LinkTable
@@ -79,7 +80,9 @@ class NamespaceWatch:
         dump = await self._reader.dump()
         self._faults.malformed += dump.malformed
         self._drain()
-        self._table.apply(dump.sample, self._touched)
+        unknown = self._table.apply(dump.sample, self._touched, is_whole=dump.is_whole)
+        if unknown:
+            await self._ask_names(unknown)
 
     async def resynchronise(self) -> None:
         """Make the table hold the links that the kernel has, under the names it has for them."""
@@ -100,8 +103,11 @@ class NamespaceWatch:
 
     async def reclassify(self) -> None:
         """Ask for every link's name and count its bytes from now on as the rules say."""
+        await self._ask_names(self._table.ifindexes)
+
+    async def _ask_names(self, ifindexes: Sequence[int]) -> None:
         self._touched.clear()
-        async for links in self._reader.names(self._table.ifindexes):
+        async for links in self._reader.names(ifindexes):
             self._drain()
             for link in links:
                 if link.ifindex not in self._touched:
