@@ -36,5 +36,9 @@ class SocketsMissingError(TrafficdError):
     """A descriptor that the service manager should hand over is not there; the process ends."""
 
 
+class SandboxError(TrafficdError):
+    """A layer of the sandbox cannot be installed; the process ends, or never counts a byte."""
+
+
 class ScheduleError(TrafficdError):
     """A line of a simulated schedule cannot be; the command names the line and exits 1."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab import TunSession, kernel_links
+from tests.lab import TunSession, add_link, kernel_links
 
 if TYPE_CHECKING:
     from tests.conftest import Namespace
@@ -57,3 +57,23 @@ def test_links_of_a_further_namespace_are_shown(
     (row,) = (line.split() for line in lines if " wg7 " in line)
     assert row[0] == other_namespace.name
     assert row[8:11] == ["tunnel", "wireguard", "shared"]
+
+
+def test_links_whose_events_the_reader_does_not_get_are_told(
+    namespace: Namespace, tmp_path: Path
+) -> None:
+    config = tmp_path / "agent.yml"
+    config.write_text("links: [{name: '*', class: openvpn}]\n")
+    namespace.ip("link", "add", "br0", "type", "bridge")
+    add_link(namespace.name, "vx0", "type", "vxlan", "id", "7", "dstport", "4789")
+
+    with TunSession(namespace.name, "tun0"), TunSession(namespace.name, "tun1"):
+        namespace.ip("link", "set", "tun0", "alias", "whose this is")
+        lines = links(namespace, config)
+
+    told = [line for line in lines if "counted from dumps only" in line]
+    host = "warning: {} (host): {}: counted from dumps only"
+    assert [line.partition(";")[0] for line in told] == [
+        host.format("vx0", "is a vxlan link, whose settings can name a peer"),
+        host.format("tun0", "has an alias"),
+    ]

@@ -59,13 +59,14 @@ def test_several_messages_in_a_datagram_are_all_decoded_in_order(recorded: list[
 
 
 @pytest.mark.kernel
-def test_a_cut_event_keeps_its_counters_if_they_came_whole_and_its_name_if_that_did(
+def test_a_cut_event_keeps_its_counters_if_its_bytes_came_and_its_name_if_that_came_whole(
     recorded: list[bytes],
 ) -> None:
     for datagram in recorded:
         for whole in by_pyroute2(datagram):
-            name_end = attribute_end(datagram, IFLA_IFNAME)
-            counters_end = attribute_end(datagram, IFLA_STATS64)
+            name_end = attribute_place(datagram, IFLA_IFNAME)[1]
+            # Behind the header: packets received and sent, then bytes received and sent.
+            counters_end = attribute_place(datagram, IFLA_STATS64)[0] + 4 + 32
             nameless = Decoded((), malformed=1)
             only_named = Decoded((type(whole)(whole.ifindex, whole.identity, None),))
 
@@ -214,13 +215,13 @@ def by_pyroute2(datagram: bytes) -> Iterator[LinkChanged | LinkRemoved]:
             )
 
 
-def attribute_end(datagram: bytes, wanted: int) -> int:
-    """Return where the attribute *wanted* of the only message ends."""
+def attribute_place(datagram: bytes, wanted: int) -> tuple[int, int]:
+    """Return where the attribute *wanted* of the only message begins and ends."""
     offset = HEADERS_BYTES
     while offset < len(datagram):
         length, kind = struct.unpack_from("=HH", datagram, offset)
         if kind == wanted:
-            return int(offset + length)
+            return offset, int(offset + length)
         offset += (length + 3) // 4 * 4
     raise AssertionError(f"no attribute {wanted}")
 

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+import trafficd
 from tests.conftest import Namespace, run
 from tests.lab import TunSession
-from trafficd.errors import TrafficdError
-from trafficd.kernel.sockets import EVENT_BUFFER_BYTES, open_link_sockets
+from trafficd.errors import SandboxError, TrafficdError
+from trafficd.kernel.sockets import (
+    EVENT_BUFFER_BYTES,
+    open_link_sockets,
+    open_unfiltered_socket,
+)
+from trafficd.sandbox.socket_filter import ANSWERS, EVENTS, installed, is_locked
 
 pytestmark = pytest.mark.kernel
 
@@ -80,6 +86,64 @@ def test_the_event_queue_is_as_large_as_the_kernel_grants(namespace: Namespace) 
     limit = int(Path("/proc/sys/net/core/rmem_max").read_text())
     is_limited = Path("/proc/self/uid_map").read_text().split()[1] != "0"
     assert granted == 2 * (min(limit, EVENT_BUFFER_BYTES) if is_limited else EVENT_BUFFER_BYTES)
+
+
+def test_both_carry_their_filter_for_good(namespace: Namespace) -> None:
+    sockets = open_link_sockets(namespace.name)
+
+    with sockets.events, sockets.dumps:
+        assert (installed(sockets.events), is_locked(sockets.events)) == (EVENTS, True)
+        assert (installed(sockets.dumps), is_locked(sockets.dumps)) == (ANSWERS, True)
+
+
+def test_the_filters_are_there_before_a_single_event_can_be_queued(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports: list[int] = []
+    monkeypatch.setattr(
+        "trafficd.kernel.sockets.attach", lambda sock, _: ports.append(sock.getsockname()[0])
+    )
+
+    close_both(namespace.name)
+
+    assert ports == [0, 0]
+
+
+def test_none_are_opened_where_a_filter_cannot_be_installed(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[socket.socket] = []
+
+    def refuse(sock: socket.socket, _: object) -> None:
+        seen.append(sock)
+        raise SandboxError("socket filter: cannot be installed")
+
+    monkeypatch.setattr("trafficd.kernel.sockets.attach", refuse)
+
+    with pytest.raises(SandboxError, match="cannot be installed"):
+        open_link_sockets(namespace.name)
+
+    assert [sock.fileno() for sock in seen] == [-1]
+
+
+def test_an_unfiltered_one_is_of_the_namespace_that_was_named(namespace: Namespace) -> None:
+    with open_unfiltered_socket(namespace.name) as unfiltered:
+        unfiltered.setblocking(False)
+        unfiltered.bind((0, 1))
+        TunSession(namespace.name, "tun0").close()
+        event = unfiltered.recv(1 << 16)
+        program = installed(unfiltered)
+
+    assert b"tun0\0" in event
+    assert program == ()
+
+
+def test_only_the_inventory_of_the_terminal_command_opens_an_unfiltered_one() -> None:
+    package = Path(trafficd.__file__).parent
+
+    users = [each.name for each in package.rglob("*.py") if "unfiltered_socket" in each.read_text()]
+
+    assert sorted(users) == ["inventory.py", "sockets.py"]
 
 
 def close_both(name: str) -> None:

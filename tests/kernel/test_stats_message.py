@@ -120,6 +120,17 @@ def test_a_cut_datagram_yields_the_links_that_came_whole(recorded: list[bytes]) 
             assert part.malformed == is_torn
 
 
+@pytest.mark.parametrize("kind", [2, NLMSG_DONE])
+def test_the_end_of_a_dump_is_understood_wherever_it_is_cut_behind_its_error(kind: int) -> None:
+    whole = struct.pack("=IHHIIi", 64, kind, 2, 0, 0, -errno.EBUSY).ljust(64, b"?")
+
+    parts = [decode_stats(whole[:size]) for size in range(20, 65)]
+    torn = decode_stats(whole[:19])
+
+    assert parts == [StatsPart(Sample([], [], []), is_last=True, error=errno.EBUSY)] * 45
+    assert torn == StatsPart(Sample([], [], []), malformed=1)
+
+
 @given(st.binary(max_size=2048))
 def test_any_bytes_at_all_are_survived(datagram: bytes) -> None:
     part = decode_stats(datagram)

@@ -27,9 +27,10 @@ def link(
     master: int = 0,
     lower: int = 0,
     peer: int = 0,
+    secret: str = "",
 ) -> FoundLink:
     identity = LinkIdentity(name, LINK_TYPES[link_type], is_slave=False)
-    return FoundLink(namespace, ifindex, identity, kind, "up", master, lower, peer, 0, 0)
+    return FoundLink(namespace, ifindex, identity, kind, "up", master, lower, peer, 0, 0, secret)
 
 
 def told(*links: FoundLink, rules: str = RULES) -> list[str]:
@@ -108,6 +109,24 @@ def test_thousands_of_links_are_one_line() -> None:
     (line,) = told(link(2, "eth0"), *(link(n, f"x{n}") for n in range(3, 3003)))
 
     assert line.startswith("x3 (host), x4 (host), x5 (host) and 2,997 more: no rule names it")
+
+
+def test_tunnel_links_whose_events_the_reader_does_not_get_are_told_with_the_reason() -> None:
+    lines = told(
+        link(2, "eth0", secret="has an alias"),
+        link(3, "ppp0", secret="has an alias"),
+        link(4, "ppp1", secret="has an alternative name"),
+        link(5, "ppp2", secret="has an alias"),
+    )
+
+    consequence = (
+        "counted from dumps only; what it moves between the last dump and its end, at most 10 s, is"
+        " not counted"
+    )
+    assert lines == [
+        f"ppp0 (host), ppp2 (host): has an alias: {consequence}",
+        f"ppp1 (host): has an alternative name: {consequence}",
+    ]
 
 
 def test_a_link_is_seen_with_the_rule_that_decides() -> None:

@@ -13,15 +13,20 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from trafficd.errors import TrafficdError
-from trafficd.kernel.sockets import open_link_sockets
+from trafficd.kernel.sockets import open_unfiltered_socket
 from trafficd.links import LinkIdentity
+from trafficd.sandbox.socket_filter import IP_ADDRESSED_TYPES, KINDS
 
 _IFF_SLAVE = 0x800  # linux/if.h
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLink:
-    """One link; *master*, *lower* and *peer* are ifindexes in the same namespace, 0 for none."""
+    """One link; *master*, *lower* and *peer* are ifindexes in the same namespace, 0 for none.
+
+    *secret* is what its messages hold that the reader must not see, in words, so that it is counted
+    from dumps only; empty if its events reach the reader.
+    """
 
     namespace: str
     ifindex: int
@@ -33,6 +38,7 @@ class FoundLink:
     peer: int
     rx_bytes: int
     tx_bytes: int
+    secret: str
 
 
 def find_links(namespace: str) -> list[FoundLink]:
@@ -40,11 +46,12 @@ def find_links(namespace: str) -> list[FoundLink]:
 
     Raises: TrafficdError if the namespace cannot be entered or the kernel refuses.
     """
-    sockets = open_link_sockets(namespace)
-    sockets.events.close()
     # Declared anew because asyncio, inside pyroute2, wants a datagram socket (netlink(7)).
     opened = socket.socket(
-        socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE, fileno=sockets.dumps.detach()
+        socket.AF_NETLINK,
+        socket.SOCK_DGRAM,
+        socket.NETLINK_ROUTE,
+        fileno=open_unfiltered_socket(namespace).detach(),
     )
     try:
         with opened, IPRoute(use_socket=opened) as kernel:
@@ -83,4 +90,23 @@ def _found(namespace: str, message: Any) -> FoundLink:
         peer=below if kind == "veth" else 0,
         rx_bytes=stats.get("rx_bytes", 0),
         tx_bytes=stats.get("tx_bytes", 0),
+        secret=_secret(message, info, kind),
     )
+
+
+def _secret(message: Any, info: Any, kind: str) -> str:
+    """Return why the filter of link events does not let this link's pass (see EVENTS there)."""
+    data = info.get("IFLA_INFO_DATA") if info else None
+    if message.get("IFLA_IFALIAS"):
+        return "has an alias"
+    if message.get("IFLA_PROP_LIST"):
+        return "has an alternative name"
+    if message["ifi_type"] in IP_ADDRESSED_TYPES:
+        return "carries an IP address as its hardware address"
+    if info and info.get("IFLA_INFO_SLAVE_DATA") is not None:
+        return "is a port, whose settings name the other end"
+    if kind == "bridge" and data and data.get("IFLA_BR_ROOT_PORT"):
+        return "is a bridge, whose settings name another as the root"
+    if data is not None and kind not in (*KINDS, "bridge"):
+        return f"is a {kind} link, whose settings can name a peer"
+    return ""

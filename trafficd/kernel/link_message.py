@@ -1,7 +1,7 @@
 """RTM_NEWLINK and RTM_DELLINK datagrams to values; any bytes at all are survived.
 
-A datagram may be shorter than its message says: a socket filter can cut it behind the counters. So
-the received length counts, and what lies past it is treated as absent.
+A datagram may be shorter than its message says: the socket filter cuts answers inside IFLA_STATS64,
+right behind the byte counters. So the received length counts, and what lies past it is absent.
 """
 
 import struct
@@ -77,9 +77,11 @@ def _name_and_counters(body: bytes) -> tuple[str, LinkCounters | None]:
     while offset + 4 <= end:
         length, kind = header(body, offset)
         after = offset + length
-        if length < 4 or after > end:
+        if length < 4:
             break
         kind &= _ATTRIBUTE_TYPE_MASK
+        if after > end and (kind != _IFLA_STATS64 or end - offset < 4 + _BYTES.size):
+            break
         if kind == _IFLA_IFNAME:
             name = body[offset + 4 : after].rstrip(b"\0").decode("utf-8", "surrogateescape")
         elif kind == _IFLA_STATS64 and length >= 4 + _BYTES.size:

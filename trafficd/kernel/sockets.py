@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trafficd.errors import TrafficdError
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.sandbox.socket_filter import ANSWERS, EVENTS, attach
 
 _OWN_NAMESPACE = Path("/proc/self/ns/net")
 _NAMED_NAMESPACES = Path("/run/netns")  # ip-netns(8)
@@ -53,12 +54,24 @@ def _identity(namespace: Path) -> tuple[int, int]:
 def open_link_sockets(namespace: str) -> LinkSockets:
     """Return the sockets of *namespace*, by its name under /run/netns or ``host``.
 
-    Raises: TrafficdError if there is no such namespace, or no right to enter it.
+    Raises: TrafficdError if there is no such namespace, or no right to enter it; SandboxError if
+    their filters cannot be installed.
     """
     if namespace == HOST_NAMESPACE:
         return _open_here(namespace)
     with _inside(namespace):
         return _open_here(namespace)
+
+
+def open_unfiltered_socket(namespace: str) -> socket.socket:
+    """Return a socket that hears all the kernel says: for an operator's command, never the reader.
+
+    Raises: TrafficdError if there is no such namespace, or no right to enter it.
+    """
+    if namespace == HOST_NAMESPACE:
+        return _route_socket()
+    with _inside(namespace):
+        return _route_socket()
 
 
 @contextlib.contextmanager
@@ -90,12 +103,21 @@ def _inside(namespace: str) -> Iterator[None]:
 
 
 def _open_here(namespace: str) -> LinkSockets:
-    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    # Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.
-    events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, EVENT_BUFFER_BYTES)
-    with contextlib.suppress(PermissionError):
-        events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, EVENT_BUFFER_BYTES)
-    events.bind((0, _RTMGRP_LINK))
-    dumps = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    dumps.bind((0, 0))
+    with contextlib.ExitStack() as opened:
+        events = opened.enter_context(_route_socket())
+        dumps = opened.enter_context(_route_socket())
+        # Before they are bound, so that not one message is queued unfiltered.
+        attach(events, EVENTS)
+        attach(dumps, ANSWERS)
+        # Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.
+        events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, EVENT_BUFFER_BYTES)
+        with contextlib.suppress(PermissionError):
+            events.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, EVENT_BUFFER_BYTES)
+        events.bind((0, _RTMGRP_LINK))
+        dumps.bind((0, 0))
+        opened.pop_all()
     return LinkSockets(namespace, events, dumps)
+
+
+def _route_socket() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)

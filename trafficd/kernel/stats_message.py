@@ -22,6 +22,7 @@ _IF_STATS_MSG = struct.Struct("=4xII")  # family and padding, ifindex, filter ma
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _BYTES = struct.Struct("=16xQQ")  # packets received and sent, then bytes
 _ERROR = struct.Struct("=i")
+_LAST_BYTES = HEADER_BYTES + _ERROR.size
 _COUNTERS_AT = HEADER_BYTES + _IF_STATS_MSG.size + _ATTRIBUTE.size
 _SHORTEST_BYTES = _COUNTERS_AT + _BYTES.size
 
@@ -87,7 +88,9 @@ def _one_by_one(datagram: bytes) -> StatsPart:
             malformed += 1
             break
         length, message_type, flags, _, _ = _NLMSGHDR.unpack_from(datagram, offset)
-        if length < HEADER_BYTES or offset + length > len(datagram):
+        # The socket filter cuts the last two behind the error number, which is all that counts.
+        needed = _LAST_BYTES if message_type in (NLMSG_DONE, NLMSG_ERROR) else length
+        if length < HEADER_BYTES or offset + min(length, needed) > len(datagram):
             malformed += 1
             break
         is_interrupted = is_interrupted or bool(flags & NLM_F_DUMP_INTR)
@@ -95,7 +98,7 @@ def _one_by_one(datagram: bytes) -> StatsPart:
             malformed += not _add_link(sample, datagram[offset : offset + length])
         elif message_type in (NLMSG_DONE, NLMSG_ERROR):
             is_last = True
-            if length >= HEADER_BYTES + _ERROR.size:
+            if length >= _LAST_BYTES:
                 error = -_ERROR.unpack_from(datagram, offset + HEADER_BYTES)[0]
         offset += (length + 3) & ~3
     return StatsPart(sample, malformed, is_interrupted, is_last, max(error, 0))

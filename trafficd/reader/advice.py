@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from trafficd.accounting.classify import Classifier, Group
 from trafficd.config import AgentSettings
 from trafficd.kernel.inventory import FoundLink
+from trafficd.reader.app import SAMPLE_SECONDS
 from trafficd.rules import LINK_TYPES, LinkRule, Population, Role
 
 # A shared link carries many clients, so a class has one or a few; more look like one a client.
@@ -35,6 +36,7 @@ def warnings(seen: Sequence[SeenLink]) -> Iterator[str]:
     """Yield what will make a total wrong, or hold a release back, in words."""
     yield from _counted_twice(seen)
     yield from _doubtful_populations(seen)
+    yield from _counted_from_dumps(seen)
     without = [
         each
         for each in seen
@@ -109,6 +111,19 @@ def _doubtful_populations(seen: Sequence[SeenLink]) -> Iterator[str]:
                 f"class {group.class_name}: declared per-session, but {_name(wireguards[0])} is a"
                 " WireGuard link, which many clients share: declare population: shared"
             )
+
+
+def _counted_from_dumps(seen: Sequence[SeenLink]) -> Iterator[str]:
+    """Yield the tunnel links whose end the reader is not told; an uplink ends with its host."""
+    by_secret: dict[str, list[SeenLink]] = defaultdict(list)
+    for each in seen:
+        if each.group.role is Role.TUNNEL and each.link.secret:
+            by_secret[each.link.secret].append(each)
+    for secret, members in by_secret.items():
+        yield (
+            f"{_names(members)}: {secret}: counted from dumps only; what it moves between the last"
+            f" dump and its end, at most {SAMPLE_SECONDS:.0f} s, is not counted"
+        )
 
 
 def _names(links: Sequence[SeenLink]) -> str:
