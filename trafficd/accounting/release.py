@@ -4,9 +4,12 @@ There are two cells, each published whole or not at all:
 
 - the node cell: the totals of all uplinks and of all tunnel links; its one group is all tunnel
   links;
-- the class cell: the totals of every class; every class is a group, and all have to pass. It is
-  published only together with the node cell: the sum of all classes is the tunnel total, which the
-  node cell would then have withheld in vain.
+- the class cell: the totals of every class; every class is a group, and all have to pass.
+
+The classes add up to the tunnel total, so neither cell may tell what the other withholds. The class
+cell is published only together with the node cell. And the node cell is withheld where one class
+moved all but nothing of the tunnel total and may not be told: totals only grow, so that a class
+which stood still is known to have stood still once it is published.
 
 Totals are cumulative, so a cell that is withheld needs no carrying over: its pool goes on filling,
 and the next release holds it. Until then its published totals stand still, and nothing says so.
@@ -29,11 +32,16 @@ from trafficd.schema import ROUNDING_BYTES, UTILISATION_PERIOD_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A release, and why each cell passed or was held; only the release ever leaves the reader."""
+    """A release, and why each cell passed or was held; only the release ever leaves the reader.
+
+    *told_class* is the class for whose sake the node cell was held; empty if there is none.
+    """
 
     release: Release
     node: Judgement
     classes: Mapping[str, Judgement]
+    told_class: str
+    releases_node: bool
     releases_classes: bool
 
 
@@ -76,19 +84,21 @@ class Publisher:
             )
             for name in sorted({*self._classes, *now.class_names})
         }
+        told_class = _class_that_the_tunnel_total_tells(classes)
+        releases_node = node.passes and not told_class
         shown = self.latest.utilisation
-        if node.passes:
+        if releases_node:
             self._node_cell = now
             ledger.node_seats.empty()
             if at % UTILISATION_PERIOD_SECONDS == 0:
                 shown = utilisation
-        releases_classes = node.passes and all(each.passes for each in classes.values())
+        releases_classes = releases_node and all(each.passes for each in classes.values())
         if releases_classes:
             self._class_cell = now
             for seats in ledger.class_seats.values():
                 seats.empty()
         self.latest = self._release(at, self.latest.started_at, shown, faults)
-        return Decision(self.latest, node, classes, releases_classes)
+        return Decision(self.latest, node, classes, told_class, releases_node, releases_classes)
 
     def _release(
         self, at: int, started_at: int, utilisation: Utilisation, faults: Faults
@@ -106,6 +116,20 @@ class Publisher:
             utilisation=utilisation,
             faults=faults,
         )
+
+
+def _class_that_the_tunnel_total_tells(classes: Mapping[str, Judgement]) -> str:
+    """Return the class that may not be told and that, in a direction, no other class hides."""
+    for direction in ("rx_bytes", "tx_bytes"):
+        moved = {
+            name: getattr(judgement.pool.moved, direction) for name, judgement in classes.items()
+        }
+        for name, judgement in classes.items():
+            others = sum(moved.values()) - moved[name]
+            # Less than this is lost in the rounding of what is published.
+            if moved[name] and not judgement.passes and others < ROUNDING_BYTES:
+                return name
+    return ""
 
 
 def _pool(now: Standing, released: Standing, class_name: str | None = None) -> Pool:

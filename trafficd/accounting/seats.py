@@ -13,6 +13,8 @@ from array import array
 
 Seat = int
 
+_MOST_BYTES = 2**64 - 1
+
 
 class Seats:
     """The seats of one group."""
@@ -41,8 +43,9 @@ class Seats:
 
     def add(self, seat: Seat, rx_bytes: int, tx_bytes: int) -> None:
         """Add what the session on *seat* moved."""
-        self.rx_bytes[seat] += rx_bytes
-        self.tx_bytes[seat] += tx_bytes
+        # No machine moves more than a column holds; a recording can say that one did.
+        self.rx_bytes[seat] = min(self.rx_bytes[seat] + rx_bytes, _MOST_BYTES)
+        self.tx_bytes[seat] = min(self.tx_bytes[seat] + tx_bytes, _MOST_BYTES)
 
     def leave(self, seat: Seat) -> None:
         """Leave *seat*, with its bytes on it."""

@@ -9,7 +9,7 @@ from trafficd.accounting.release import Decision
 def explanation(decision: Decision) -> Mapping[str, object]:
     """Return what was decided of each cell, and why, as what JSON can hold."""
     return {
-        "node": _cell(decision.node.passes, _group(decision.node)),
+        "node": _cell(decision.releases_node, {**_group(decision.node), **_held_for(decision)}),
         "classes": _cell(
             decision.releases_classes,
             {name: _group(judgement) for name, judgement in decision.classes.items()},
@@ -23,11 +23,17 @@ def _cell(is_released: bool, groups: Mapping[str, object], why: str = "") -> dic
     return {**cell, "why": why, "groups": groups} if why else {**cell, **groups}
 
 
+def _held_for(decision: Decision) -> dict[str, object]:
+    if decision.told_class and decision.node.passes:
+        return {"why": f"nearly all of it is of class {decision.told_class}, which is held"}
+    return {}
+
+
 def _why_classes(decision: Decision) -> str:
     held = [name for name, judgement in decision.classes.items() if not judgement.passes]
     if held:
         return f"held by {', '.join(held)}"
-    if not decision.node.passes:
+    if not decision.releases_node:
         return "held with the node cell, whose tunnel total the classes add up to"
     return "every class passed"
 
