@@ -1,5 +1,6 @@
 # make run     a demonstration: lab nodes with real packets, /metrics on loopback, Ctrl-C ends it
 # make test    format, lint, types, and every test, against the built wheel
+# make test-system  the kernel tests once more on Debian 12's kernel, in QEMU; as root
 # make bench   the numbers that the README quotes
 # make lock    write requirements/*.txt anew, with hashes
 # make clean   take the environment away
@@ -12,7 +13,7 @@ QUIET := $(shell test -t 2 || echo --quiet)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOURCES := pyproject.toml README.md $(shell find trafficd -name '*.py')
 
-.PHONY: run test bench lock clean
+.PHONY: run test test-system bench lock clean
 
 run: $(VENV)/demo.done
 	@$(BIN)/trafficd demo
@@ -25,6 +26,9 @@ test: $(VENV)/dev.done
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	$(PIP) install $(QUIET) --no-deps --force-reinstall dist/*.whl
 	$(BIN)/pytest
+
+test-system: $(VENV)/dev.done
+	$(BIN)/pytest tests/system
 
 bench: $(VENV)/dev.done
 	$(BIN)/python bench/run.py
