@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import sandbox
 from bench.laboratory import Laboratory, UnsoundError, entered, inside, program, running, trafficd
 
 # Each namespace has its own loopback: nobody else listens there.
@@ -41,7 +42,7 @@ class Memory:
 def running_agent(laboratory: Laboratory, namespace: str) -> Iterator[Agent]:
     """Run the agent in *namespace* with every default, from before its first answer on."""
     config = laboratory.folder / "agent.yml"
-    config.write_text("")
+    config.write_text(sandbox.configuration())
     started = time.perf_counter()
     with running(inside(namespace, *trafficd("agent", "--config", str(config)))) as process:
         wait_for_answer(namespace, AGENT_PORT)

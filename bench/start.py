@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench import sandbox
 from bench.agent import running_agent
 from bench.laboratory import LINKS, ROOT, Laboratory, UnsoundError, end, trafficd
 from bench.table import Row
@@ -80,7 +81,7 @@ def _reader_start(folder: Path, namespace: str) -> _Start:
     }
     ours.settimeout(_ANSWER_SECONDS)
     config = folder / "reader.yml"
-    config.write_text("")
+    config.write_text(sandbox.configuration())
     with ours:
         started = time.perf_counter()
         with _half(["reader", "--config", str(config)], sockets) as process:
@@ -97,7 +98,8 @@ def _exporter_start(folder: Path) -> _Start:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     config = folder / "exporter.yml"
-    config.write_text(f'metrics: {{listen: ["127.0.0.1:{port}"]}}\n')
+    listen = f'metrics: {{listen: ["127.0.0.1:{port}"]}}\n'
+    config.write_text(sandbox.configuration() + listen)
     with ours:
         ours.send(encode_frame(Release(0, 0, 0, Totals(), Totals(), ())))
         started = time.perf_counter()

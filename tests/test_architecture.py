@@ -32,6 +32,7 @@ OWNERS = {
     "bcrypt": ("service/basic_auth.py",),
     "yaml": ("settings.py",),
     "ctypes": ("sandbox/", "demo/"),
+    "pyseccomp": ("sandbox/seccomp.py", "sandbox/inspect.py"),
     "rich": ("demo/",),
     "time": ("clock.py", "log.py", "service/halves.py", "demo/"),
 }

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests.sandbox import machine
+
 if TYPE_CHECKING:
     from tests.conftest import Namespace
 
@@ -97,7 +99,7 @@ def start(namespace: Namespace, tmp_path: Path) -> Iterator[Start]:
 
     def start_agent(config: str, *, ignores_children: bool = False) -> Agent:
         file = tmp_path / "agent.yml"
-        file.write_text(config)
+        file.write_text(machine.configuration() + config)
         started.append(Agent(namespace, file, ignores_children=ignores_children))
         return started[-1]
 
@@ -184,7 +186,9 @@ def test_sighup_rereads_the_rules_and_refuses_a_bad_file(start: Start, tmp_path:
     (tmp_path / "agent.yml").write_text("window: 5s")
     agent.process.send_signal(signal.SIGHUP)
     agent.wait_for("configuration refused, the old rules stay")
-    (tmp_path / "agent.yml").write_text(CONFIG.replace("window: 5m", "window: 10m"))
+    (tmp_path / "agent.yml").write_text(
+        machine.configuration() + CONFIG.replace("window: 5m", "window: 10m")
+    )
     agent.process.send_signal(signal.SIGHUP)
     agent.wait_for("link rules reread")
     agent.wait_for("restart for them to take effect")

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = ["--config", str(arguments.config)]
     return run_halves(
         [
-            Half("reader", ["reader", *config], handed),
+            Half("reader", ["reader", *config], handed, config=arguments.config),
             Half("exporter", ["exporter", *config], {"releases": exporter_end}),
         ]
     )

@@ -3,12 +3,15 @@
 import argparse
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 from trafficd.config import read_config
 from trafficd.log import start_logging
+from trafficd.sandbox.apply import Half, enter_sandbox
 from trafficd.service.halves import LIFELINE
-from trafficd.service.sockets import inherited_sockets, take
+from trafficd.service.lifeline import Lifeline
+from trafficd.service.sockets import close_all, inherited_sockets, take
 
 EXAMPLE = "trafficd exporter --config /etc/trafficd/agent.yml"
 SUMMARY = "the half that serves /metrics; started by the agent or by systemd"
@@ -27,6 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
     start_logging()
     settings = read_config(arguments.config)
     handed = inherited_sockets(os.environ)
-    reader = take(handed, "releases")
-    asyncio.run(run_exporter(settings.metrics, reader=reader, lifeline=handed.get(LIFELINE)))
+    releases = take(handed, "releases")
+    lifeline = Lifeline(handed.pop(LIFELINE, None))
+    close_all(handed)
+    asyncio.run(
+        run_exporter(
+            settings.metrics,
+            reader=releases,
+            lock=partial(enter_sandbox, Half.EXPORTER, settings.sandbox),
+            lifeline=lifeline,
+        )
+    )
     return 0

@@ -23,12 +23,14 @@ from trafficd.config import AgentSettings, MetricsSettings
 from trafficd.demo.clock import FastClock
 from trafficd.demo.namespaces import enter_network_namespace
 from trafficd.demo.processes import WATCHED, Family
+from trafficd.demo.sandbox import lock
 from trafficd.errors import TrafficdError
 from trafficd.exporter.app import run_exporter
 from trafficd.kernel.sockets import LinkSockets, open_link_sockets
 from trafficd.reader.app import run_reader
 from trafficd.releases import Release
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.sandbox.apply import Half
 from trafficd.units import ListenAddress
 from trafficd.wire.frame import FRAME_BYTES, decode_frame
 
@@ -94,7 +96,7 @@ class _Lab:
         )
         family.start(
             "exporter",
-            partial(_run_exporter, settings.metrics, exporter_end),
+            partial(_run_exporter, settings, exporter_end),
             keep=[exporter_end.fileno()],
         )
         for each in (*kept, exporter_end):
@@ -182,9 +184,18 @@ def _run_reader(
     settings: AgentSettings, clock: FastClock, links: LinkSockets, releases: socket.socket
 ) -> None:
     asyncio.run(
-        run_reader(settings, links=[links], exporter=releases, clock=clock, reread=lambda: settings)
+        run_reader(
+            settings,
+            links=[links],
+            exporter=releases,
+            clock=clock,
+            reread=lambda: settings,
+            lock=lock(Half.READER, settings.sandbox),
+        )
     )
 
 
-def _run_exporter(settings: MetricsSettings, releases: socket.socket) -> None:
-    asyncio.run(run_exporter(settings, reader=releases))
+def _run_exporter(settings: AgentSettings, releases: socket.socket) -> None:
+    asyncio.run(
+        run_exporter(settings.metrics, reader=releases, lock=lock(Half.EXPORTER, settings.sandbox))
+    )

@@ -10,6 +10,7 @@ from trafficd.demo.clock import FastClock
 from trafficd.demo.laboratory import Laboratory
 from trafficd.demo.processes import Family
 from trafficd.demo.recording import Recording
+from trafficd.demo.sandbox import lock
 from trafficd.demo.schedule import steps
 from trafficd.demo.traffic import Nobody, Traffic
 from trafficd.demo.truth import Reporter
@@ -19,6 +20,7 @@ from trafficd.kernel.sockets import LinkSockets, open_link_sockets
 from trafficd.reader.app import run_reader
 from trafficd.reader.handoff import Handoff
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.sandbox.apply import Half
 
 HOST = "127.0.0.1"
 WINDOW_SECONDS = 300  # the shortest there is
@@ -158,9 +160,19 @@ def _run_recording(
 def _run_reader(node: Node, clock: FastClock, links: LinkSockets, releases: socket.socket) -> None:
     settings = node.settings
     asyncio.run(
-        run_reader(settings, links=[links], exporter=releases, clock=clock, reread=lambda: settings)
+        run_reader(
+            settings,
+            links=[links],
+            exporter=releases,
+            clock=clock,
+            reread=lambda: settings,
+            lock=lock(Half.READER, settings.sandbox),
+        )
     )
 
 
 def _run_exporter(node: Node, releases: socket.socket) -> None:
-    asyncio.run(run_exporter(node.settings.metrics, reader=releases))
+    settings = node.settings
+    asyncio.run(
+        run_exporter(settings.metrics, reader=releases, lock=lock(Half.EXPORTER, settings.sandbox))
+    )

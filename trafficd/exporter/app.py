@@ -3,9 +3,11 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from trafficd.config import MetricsSettings
 from trafficd.errors import ConfigError, TrafficdError
@@ -13,17 +15,31 @@ from trafficd.exporter.http import MetricsServer, open_listeners
 from trafficd.exporter.intake import Intake
 from trafficd.log import Message, say
 from trafficd.service.lifecycle import Worker, run_until, stop_on_signals
+from trafficd.service.lifeline import Lifeline
 from trafficd.service.web_config import WebConfig, load_web_config
 
 # A renewed certificate is served this long after it was written, at the latest.
 _LOOK_SECONDS = 5.0
 
 
+class Lock(Protocol):
+    """Locks the exporter."""
+
+    def __call__(self, *, readable: Sequence[Path] | None) -> object:
+        """Lock; a web config is read anew from *readable*, and None means that there is none."""
+        ...
+
+
 async def run_exporter(
-    settings: MetricsSettings, *, reader: socket.socket, lifeline: socket.socket | None = None
+    settings: MetricsSettings,
+    *,
+    reader: socket.socket,
+    lock: Lock,
+    lifeline: Lifeline | None = None,
 ) -> None:
     """Serve what the reader releases until SIGTERM or the end of *lifeline*.
 
+    *lock* is called once, when everything is open and nobody has been answered yet.
     Raises: TrafficdError if an address or the web config cannot be had, or the reader is gone.
     """
     stop = asyncio.Event()
@@ -34,6 +50,7 @@ async def run_exporter(
         server = MetricsServer(open_listeners(settings.listen), settings.path)
         ladder.push_async_callback(server.close)
         exporter = _Exporter(intake, server, settings.web_config)
+        exporter.enter(lock)
         await exporter.start()
         for address in settings.listen:
             say(Message.EXPORTER_READY, address=address)
@@ -52,13 +69,22 @@ class _Exporter:
         self._look = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look.set)
 
+    def enter(self, lock: Lock) -> None:
+        """Load the web config and be locked; from then on it is read as an unprivileged user."""
+        if self._web_config_file is None:
+            lock(readable=None)
+            return
+        try:
+            self._web_config = load_web_config(self._web_config_file)
+        except ConfigError as error:
+            raise TrafficdError(str(error)) from error
+        lock(readable=self._web_config.directories())
+        if not self._web_config.is_readable():
+            self._web_config_file = None
+            say(Message.WEB_CONFIG_FIXED)
+
     async def start(self) -> None:
         """Serve the first page that the reader hands out."""
-        if self._web_config_file is not None:
-            try:
-                self._web_config = load_web_config(self._web_config_file)
-            except ConfigError as error:
-                raise TrafficdError(str(error)) from error
         self._server.show(await self._intake.next_release())
         await self._server.start(self._web_config)
 

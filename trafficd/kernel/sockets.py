@@ -74,6 +74,16 @@ def open_unfiltered_socket(namespace: str) -> socket.socket:
         return _route_socket()
 
 
+def filter_sockets(sockets: LinkSockets) -> None:
+    """Put the filters on sockets that somebody else opened, and drop what came before them.
+
+    Sockets that have them already keep what is queued.
+    Raises: SandboxError if a socket carries another filter, or takes none.
+    """
+    attach(sockets.events, EVENTS)
+    attach(sockets.dumps, ANSWERS)
+
+
 @contextlib.contextmanager
 def _inside(namespace: str) -> Iterator[None]:
     """Be in *namespace* for a while; called where there is one thread."""
@@ -107,8 +117,8 @@ def _open_here(namespace: str) -> LinkSockets:
         events = opened.enter_context(_route_socket())
         dumps = opened.enter_context(_route_socket())
         # Before they are bound, so that not one message is queued unfiltered.
-        attach(events, EVENTS)
-        attach(dumps, ANSWERS)
+        sockets = LinkSockets(namespace, events, dumps)
+        filter_sockets(sockets)
         # Without CAP_NET_ADMIN the kernel grants at most net.core.rmem_max.
         events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, EVENT_BUFFER_BYTES)
         with contextlib.suppress(PermissionError):
@@ -116,7 +126,7 @@ def _open_here(namespace: str) -> LinkSockets:
         events.bind((0, _RTMGRP_LINK))
         dumps.bind((0, 0))
         opened.pop_all()
-    return LinkSockets(namespace, events, dumps)
+    return sockets
 
 
 def _route_socket() -> socket.socket:

@@ -25,6 +25,7 @@ from trafficd.reader.faults import FaultCounter
 from trafficd.reader.handoff import Handoff
 from trafficd.reader.watch import NamespaceWatch
 from trafficd.service.lifecycle import Worker, run_until, stop_on_signals
+from trafficd.service.lifeline import Lifeline
 
 # Often enough that a counter which a driver resets loses little; a sample of 10,000 links costs
 # some 15 ms.
@@ -35,6 +36,7 @@ _FASTEST_SAMPLE_SECONDS = 0.1
 _BETWEEN_ASKED_DUMPS_SECONDS = 0.2
 
 Reread = Callable[[], AgentSettings]
+Lock = Callable[[], object]
 
 
 async def run_reader(
@@ -44,17 +46,20 @@ async def run_reader(
     exporter: socket.socket,
     clock: Clock,
     reread: Reread,
-    lifeline: socket.socket | None = None,
+    lock: Lock,
+    lifeline: Lifeline | None = None,
 ) -> None:
     """Count until SIGTERM or the end of *lifeline*; *reread* is the configuration, on SIGHUP.
 
-    Raises: KernelRefusedError, HalfEndedError.
+    *lock* is called once, when everything is open and nothing of the kernel is read yet.
+    Raises: SandboxError, KernelRefusedError, HalfEndedError.
     """
     stop = asyncio.Event()
     stop_on_signals(stop, lifeline)
     async with AsyncExitStack() as ladder:
         reader = Reader(settings, links=links, exporter=exporter, clock=clock, reread=reread)
         ladder.callback(reader.close)
+        lock()
         await reader.start()
         await run_until(stop, reader.workers())
     say(Message.READER_STOPPED)
@@ -128,7 +133,7 @@ class Reader:
         self._handoff.close()
 
     async def _close_windows(self) -> None:
-        """Sample on the beat, at each edge of a slot and at each grid point that is due, for ever."""
+        """Sample on the beat, at each edge of a slot and at each grid point, for ever."""
         interval = max(SAMPLE_SECONDS, _FASTEST_SAMPLE_SECONDS * self._clock.speed)
         beat = self._clock.now().elapsed_seconds + interval
         while True:

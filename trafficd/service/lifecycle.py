@@ -2,25 +2,25 @@
 
 import asyncio
 import signal
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from trafficd.log import Message, say
+from trafficd.service.lifeline import Lifeline
 
 _SILENCE_SECONDS = 60.0
 
 Worker = Callable[[], Awaitable[object]]
 
 
-def stop_on_signals(stop: asyncio.Event, lifeline: socket.socket | None = None) -> None:
+def stop_on_signals(stop: asyncio.Event, lifeline: Lifeline | None = None) -> None:
     """Set *stop* on SIGTERM and SIGINT, and when the other end of *lifeline* is gone."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_WithoutDetails())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if lifeline is not None:
-        loop.add_reader(lifeline, _end_of_agent, stop, lifeline)
+        lifeline.listen(stop.set)
 
 
 async def run_until(stop: asyncio.Event, workers: dict[str, Worker]) -> None:
@@ -36,11 +36,6 @@ async def run_until(stop: asyncio.Event, workers: dict[str, Worker]) -> None:
                 task.cancel()
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-
-
-def _end_of_agent(stop: asyncio.Event, lifeline: socket.socket) -> None:
-    asyncio.get_running_loop().remove_reader(lifeline)
-    stop.set()
 
 
 async def _endless(work: Worker) -> None:

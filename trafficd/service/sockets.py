@@ -40,3 +40,9 @@ def take(sockets: dict[str, socket.socket], name: str) -> socket.socket:
         raise SocketsMissingError(
             f"no socket named {name} was handed over: start this half through `trafficd agent`"
         ) from None
+
+
+def close_all(sockets: dict[str, socket.socket]) -> None:
+    """Close what was handed over and nobody took."""
+    for each in sockets.values():
+        each.close()

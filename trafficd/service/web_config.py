@@ -4,6 +4,7 @@ Source: https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-conf
 What cannot be kept here is refused, never read and dropped.
 """
 
+import hashlib
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -31,8 +32,8 @@ _SAN_KINDS = ("DNS", "IP Address", "email", "URI")
 # What OpenSSL says when the key is of another certificate; the second, of another kind of key.
 _WRONG_KEY = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED", "KEY_TYPE_MISMATCH")
 
-# A file's device, inode, size, and times of its last write and change; None where there is none.
-Identity: TypeAlias = tuple[int, int, int, int, int] | None
+# A digest of what a file holds; None where it cannot be read.
+Identity: TypeAlias = bytes | None
 
 
 def load_web_config(path: Path) -> "WebConfig":
@@ -62,9 +63,9 @@ def load_web_config(path: Path) -> "WebConfig":
 
 
 def fingerprint(paths: Iterable[Path]) -> dict[Path, Identity]:
-    """Return what tells the files at *paths* from the files that stand there later.
+    """Return what tells the files at *paths* from what stands there later.
 
-    Links are followed: turning one to another directory, as Kubernetes does, is a change.
+    By what they hold: a locked exporter may open these files and ask for no other property of any.
     """
     return {path: _identity(path) for path in paths}
 
@@ -88,6 +89,15 @@ class WebConfig:
         """Return whether any of the files is no longer the one that was read."""
         return fingerprint(self.fingerprint) != self.fingerprint
 
+    def is_readable(self) -> bool:
+        """Return whether every file that was read can be read again, as whom we are now."""
+        return None not in fingerprint(self.fingerprint).values()
+
+    def directories(self) -> list[Path]:
+        """Return where the files stand, and where those stand that links among them lead to."""
+        files = [*self.fingerprint, *(file.resolve() for file in self.fingerprint)]
+        return sorted({file.absolute().parent for file in files})
+
     def peer_is_allowed(self, connection: ssl.SSLObject | ssl.SSLSocket | None) -> bool:
         """Return whether the client's certificate carries one of ``client_allowed_sans``, if any.
 
@@ -100,11 +110,9 @@ class WebConfig:
 
 def _identity(path: Path) -> Identity:
     try:
-        found = path.stat()
+        return hashlib.blake2b(path.read_bytes()).digest()
     except OSError:
         return None
-    # The change time sees what was written in place and then given its old modification time.
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _context(tls: TlsServer, files: Mapping[str, Path], mistakes: list[str]) -> ssl.SSLContext:
