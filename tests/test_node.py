@@ -92,7 +92,7 @@ async def counting(namespace: str) -> AsyncIterator[Node]:
             reread=lambda: parse_config(CONFIG),
         )
         ladder.callback(reader.close)
-        intake = Intake(exporter_end)
+        intake = Intake(exporter_end, lambda: parse_config(CONFIG).classes)
         ladder.callback(intake.close)
         (listener,) = open_listeners([ListenAddress("127.0.0.1:0")])
         server = MetricsServer([listener], "/metrics")

@@ -28,6 +28,7 @@ class Message(StrEnum):
     RESTART_NEEDED = "reader: keys other than links changed; restart for them to take effect"
     EXPORTER_READY = "exporter: serving metrics on {address}"
     EXPORTER_STOPPED = "exporter: stopped"
+    RELEASE_REFUSED = "exporter: a release held what is not configured or not rounded; not shown"
     WEB_CONFIG_FIXED = "exporter: web config not readable by sandbox.user; changes take a restart"
     WEB_CONFIG_REREAD = "exporter: web config reread"
     WEB_CONFIG_REFUSED = "exporter: web config refused, the old one stays"

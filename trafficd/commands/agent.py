@@ -42,6 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     return run_halves(
         [
             Half("reader", ["reader", *config], handed, config=arguments.config),
-            Half("exporter", ["exporter", *config], {"releases": exporter_end}),
+            Half(
+                "exporter",
+                ["exporter", *config],
+                {"releases": exporter_end},
+                config=arguments.config,
+            ),
         ]
     )

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from trafficd.config import read_config
+from trafficd.exporter.classes import ConfiguredClasses
 from trafficd.log import start_logging
 from trafficd.sandbox.apply import Half, enter_sandbox
 from trafficd.service.halves import LIFELINE
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         run_exporter(
             settings.metrics,
             reader=releases,
+            classes=ConfiguredClasses(settings, lifeline, source=str(arguments.config)),
             lock=partial(enter_sandbox, Half.EXPORTER, settings.sandbox),
             lifeline=lifeline,
         )

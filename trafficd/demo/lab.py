@@ -197,5 +197,10 @@ def _run_reader(
 
 def _run_exporter(settings: AgentSettings, releases: socket.socket) -> None:
     asyncio.run(
-        run_exporter(settings.metrics, reader=releases, lock=lock(Half.EXPORTER, settings.sandbox))
+        run_exporter(
+            settings.metrics,
+            reader=releases,
+            classes=lambda: settings.classes,
+            lock=lock(Half.EXPORTER, settings.sandbox),
+        )
     )

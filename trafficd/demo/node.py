@@ -174,5 +174,10 @@ def _run_reader(node: Node, clock: FastClock, links: LinkSockets, releases: sock
 def _run_exporter(node: Node, releases: socket.socket) -> None:
     settings = node.settings
     asyncio.run(
-        run_exporter(settings.metrics, reader=releases, lock=lock(Half.EXPORTER, settings.sandbox))
+        run_exporter(
+            settings.metrics,
+            reader=releases,
+            classes=lambda: settings.classes,
+            lock=lock(Half.EXPORTER, settings.sandbox),
+        )
     )

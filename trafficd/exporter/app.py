@@ -12,7 +12,7 @@ from typing import Protocol
 from trafficd.config import MetricsSettings
 from trafficd.errors import ConfigError, TrafficdError
 from trafficd.exporter.http import MetricsServer, open_listeners
-from trafficd.exporter.intake import Intake
+from trafficd.exporter.intake import Classes, Intake
 from trafficd.log import Message, say
 from trafficd.service.lifecycle import Worker, run_until, stop_on_signals
 from trafficd.service.lifeline import Lifeline
@@ -34,18 +34,20 @@ async def run_exporter(
     settings: MetricsSettings,
     *,
     reader: socket.socket,
+    classes: Classes,
     lock: Lock,
     lifeline: Lifeline | None = None,
 ) -> None:
     """Serve what the reader releases until SIGTERM or the end of *lifeline*.
 
-    *lock* is called once, when everything is open and nobody has been answered yet.
+    *classes* returns the classes configured by now. *lock* is called once, when everything is open
+    and nobody has been answered yet.
     Raises: TrafficdError if an address or the web config cannot be had, or the reader is gone.
     """
     stop = asyncio.Event()
     stop_on_signals(stop, lifeline)
     async with AsyncExitStack() as ladder:
-        intake = Intake(reader)
+        intake = Intake(reader, classes)
         ladder.callback(intake.close)
         server = MetricsServer(open_listeners(settings.listen), settings.path)
         ladder.push_async_callback(server.close)

@@ -1,19 +1,30 @@
-"""Releases from the reader, over a socket that has only one direction."""
+"""Releases from the reader, over a socket that has only one direction.
+
+The reader is not believed: a release may name the operator's classes and no others, and tell whole
+multiples of the rounding, or it is not shown. So the words in it are words of the configuration.
+"""
 
 import asyncio
 import socket
+from collections.abc import Callable, Collection
 
 from trafficd.errors import HalfEndedError
+from trafficd.log import Message, say
 from trafficd.releases import Release
+from trafficd.schema import ROUNDING_BYTES
 from trafficd.wire.frame import FRAME_BYTES, decode_frame
 
 _GRACE_SECONDS = 0.5
+
+Classes = Callable[[], Collection[str]]
 
 
 class Intake:
     """The exporter's end: it takes frames, and the kernel lets nothing be sent."""
 
-    def __init__(self, reader: socket.socket) -> None:
+    def __init__(self, reader: socket.socket, classes: Classes) -> None:
+        """Take frames from *reader*; *classes* returns those that are configured by now."""
+        self._classes = classes
         reader.setblocking(False)
         reader.shutdown(socket.SHUT_WR)
         self._socket = reader
@@ -23,14 +34,29 @@ class Intake:
         self._socket.close()
 
     async def next_release(self) -> Release:
-        """Return the next release, when there is one.
+        """Return the next release that may be shown, when there is one.
 
         Raises: HalfEndedError if the reader is gone, MalformedFrameError if it speaks otherwise.
         """
+        while True:
+            release = decode_frame(await self._next_frame())
+            if may_be_shown(release, self._classes()):
+                return release
+            say(Message.RELEASE_REFUSED)
+
+    async def _next_frame(self) -> bytes:
         # One more than a frame, so that a longer one is seen to be longer.
         frame = await asyncio.get_running_loop().sock_recv(self._socket, FRAME_BYTES + 1)
         if not frame:
             # Where both are told to stop, the reader may be the quicker: our own signal is coming.
             await asyncio.sleep(_GRACE_SECONDS)
             raise HalfEndedError("exporter: the reader is gone")
-        return decode_frame(frame)
+        return frame
+
+
+def may_be_shown(release: Release, classes: Collection[str]) -> bool:
+    """Return whether *release* holds *classes* and no others, and rounded totals."""
+    totals = (release.uplink, release.tunnel, *(each for _, each in release.classes))
+    return all(name in classes for name, _ in release.classes) and not any(
+        each.rx_bytes % ROUNDING_BYTES or each.tx_bytes % ROUNDING_BYTES for each in totals
+    )

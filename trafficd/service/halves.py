@@ -79,7 +79,8 @@ def _watch(running: list[_Running]) -> int:
             say(Message.HALF_ENDED, half=name)
             _end(running)
             return status if status > 0 else 1
-        for each in running:
+        # Backwards: the exporter knows of a class before the reader can release it.
+        for each in reversed(running):
             if each.lifeline.go_on():
                 _send([each], signal.SIGHUP)
 

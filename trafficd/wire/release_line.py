@@ -1,7 +1,6 @@
 """A release as one JSON line, for people and programs at a terminal."""
 
 import json
-
 from collections.abc import Mapping, Sequence
 
 from trafficd.releases import Release, Totals
