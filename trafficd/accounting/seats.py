@@ -9,11 +9,9 @@ Seats are columns of numbers: nothing of a session is kept but the bytes on its 
 """
 
 import heapq
-from array import array
+from collections.abc import Sequence
 
 Seat = int
-
-_MOST_BYTES = 2**64 - 1
 
 
 class Seats:
@@ -22,8 +20,8 @@ class Seats:
     __slots__ = ("_emptied", "_left", "rx_bytes", "tx_bytes")
 
     def __init__(self) -> None:
-        self.rx_bytes = array("Q")
-        self.tx_bytes = array("Q")
+        self.rx_bytes: list[int] = []
+        self.tx_bytes: list[int] = []
         # Seats with bytes that nobody sits on, as a heap, the fullest first; and those without.
         self._left: list[tuple[int, int, Seat]] = []
         self._emptied: list[Seat] = []
@@ -43,9 +41,8 @@ class Seats:
 
     def add(self, seat: Seat, rx_bytes: int, tx_bytes: int) -> None:
         """Add what the session on *seat* moved."""
-        # No machine moves more than a column holds; a recording can say that one did.
-        self.rx_bytes[seat] = min(self.rx_bytes[seat] + rx_bytes, _MOST_BYTES)
-        self.tx_bytes[seat] = min(self.tx_bytes[seat] + tx_bytes, _MOST_BYTES)
+        self.rx_bytes[seat] += rx_bytes
+        self.tx_bytes[seat] += tx_bytes
 
     def leave(self, seat: Seat) -> None:
         """Leave *seat*, with its bytes on it."""
@@ -60,7 +57,7 @@ class Seats:
         self._emptied.extend(seat for _, _, seat in self._left)
         self._left.clear()
         for column in (self.rx_bytes, self.tx_bytes):
-            column[:] = array("Q", bytes(column.itemsize * len(column)))
+            column[:] = [0] * len(column)
 
     def with_at_least(self, least_bytes: int) -> int:
         """Return how many seats hold *least_bytes* or more, both directions together."""
@@ -68,7 +65,7 @@ class Seats:
         return sum(rx_bytes + tx_bytes >= least_bytes for rx_bytes, tx_bytes in both)
 
 
-def two_fullest(column: "array[int]") -> tuple[int, int]:
+def two_fullest(column: Sequence[int]) -> tuple[int, int]:
     """Return the two largest numbers of *column*, 0 where there are fewer."""
     first, second, *_ = (*heapq.nlargest(2, column), 0, 0)
     return first, second
