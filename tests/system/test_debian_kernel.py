@@ -13,6 +13,11 @@ SECONDS = 840
 KERNEL_TESTS = {
     "links": "tests/kernel tests/reader tests/accounting tests/test_node.py",
     "sandbox": "tests/sandbox",
+    # A running agent of which every line of the audit passes, and layers taken away from one.
+    "audit": (
+        "tests/commands/test_audit.py::test_all_of_a_running_agent_passes"
+        " tests/commands/test_audit.py::test_a_layer_that_is_named_absent_fails"
+    ),
 }
 # What computes for long on recorded bytes, drawn bytes or a fake clock tells little more about a
 # kernel; links by the thousand take minutes to make; and the unit file is systemd's matter.
