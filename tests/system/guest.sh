@@ -7,6 +7,7 @@ mount -t devtmpfs devtmpfs /dev
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
 ln -s /proc/self/fd /dev/fd
 hostname debian
 ip link set lo up
