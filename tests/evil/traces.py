@@ -1,7 +1,8 @@
 """Attempts to leave a trace: in the process table, in the kernel's own stores, in shared memory.
 
-One is not among them: a process may write into its own arguments, which ps shows until its end. No
-kernel forbids that, and the README says so.
+One is not among them: a process may write into its own arguments, which ps shows until its end. It
+would take a process that shows no arguments at all (PR_SET_MM), which then nobody could tell from
+others; the README says so.
 """
 
 import ctypes
