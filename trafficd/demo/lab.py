@@ -4,7 +4,6 @@ The namespace starts empty and nobody's traffic is in it: that is what allows th
 name, and ends with the processes in it.
 """
 
-import asyncio
 import fcntl
 import http.client
 import signal
@@ -21,16 +20,13 @@ import msgspec
 
 from trafficd.config import AgentSettings, MetricsSettings
 from trafficd.demo.clock import FastClock
+from trafficd.demo.halves import count, serve
 from trafficd.demo.namespaces import enter_network_namespace
 from trafficd.demo.processes import WATCHED, Family
-from trafficd.demo.sandbox import lock
 from trafficd.errors import TrafficdError
-from trafficd.exporter.app import run_exporter
-from trafficd.kernel.sockets import LinkSockets, open_link_sockets
-from trafficd.reader.app import run_reader
+from trafficd.kernel.sockets import open_link_sockets
 from trafficd.releases import Release
 from trafficd.rules import HOST_NAMESPACE
-from trafficd.sandbox.apply import Half
 from trafficd.units import ListenAddress
 from trafficd.wire.frame import FRAME_BYTES, decode_frame
 
@@ -91,12 +87,12 @@ class _Lab:
         kept = (links.events, links.dumps, reader_end)
         family.start(
             "reader",
-            partial(_run_reader, settings, self._clock, links, reader_end),
+            partial(count, settings, self._clock, links, reader_end),
             keep=[each.fileno() for each in kept],
         )
         family.start(
             "exporter",
-            partial(_run_exporter, settings, exporter_end),
+            partial(serve, settings, exporter_end),
             keep=[exporter_end.fileno()],
         )
         for each in (*kept, exporter_end):
@@ -178,29 +174,3 @@ def _release_times(page: str) -> list[float]:
 def _bring_loopback_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("=16sH22x", b"lo", _IFF_UP))
-
-
-def _run_reader(
-    settings: AgentSettings, clock: FastClock, links: LinkSockets, releases: socket.socket
-) -> None:
-    asyncio.run(
-        run_reader(
-            settings,
-            links=[links],
-            exporter=releases,
-            clock=clock,
-            reread=lambda: settings,
-            lock=lock(Half.READER, settings.sandbox),
-        )
-    )
-
-
-def _run_exporter(settings: AgentSettings, releases: socket.socket) -> None:
-    asyncio.run(
-        run_exporter(
-            settings.metrics,
-            reader=releases,
-            classes=lambda: settings.classes,
-            lock=lock(Half.EXPORTER, settings.sandbox),
-        )
-    )

@@ -1,26 +1,22 @@
 """One node of the demo: its traffic, its reader and its exporter, each a process."""
 
-import asyncio
 import socket
 from dataclasses import dataclass
 from functools import partial
 
 from trafficd.config import AgentSettings, parse_config
 from trafficd.demo.clock import FastClock
+from trafficd.demo.halves import count, serve
 from trafficd.demo.laboratory import Laboratory
 from trafficd.demo.processes import Family
 from trafficd.demo.recording import Recording
-from trafficd.demo.sandbox import lock
 from trafficd.demo.schedule import steps
 from trafficd.demo.traffic import Nobody, Traffic
 from trafficd.demo.truth import Reporter
 from trafficd.errors import TrafficdError
-from trafficd.exporter.app import run_exporter
 from trafficd.kernel.sockets import LinkSockets, open_link_sockets
-from trafficd.reader.app import run_reader
 from trafficd.reader.handoff import Handoff
 from trafficd.rules import HOST_NAMESPACE
-from trafficd.sandbox.apply import Half
 
 HOST = "127.0.0.1"
 WINDOW_SECONDS = 300  # the shortest there is
@@ -91,7 +87,7 @@ def take_sockets(channel: socket.socket) -> LinkSockets:
 def start_reader(family: Family, node: Node, clock: FastClock, links: LinkSockets) -> socket.socket:
     """Start the reader of a laboratory's links; return where the exporter gets its releases."""
     ours, theirs = _pair()
-    work = partial(_run_reader, node, clock, links, theirs)
+    work = partial(count, node.settings, clock, links, theirs)
     kept = (links.events, links.dumps, theirs)
     family.start(f"reader of {node.name}", work, keep=[each.fileno() for each in kept])
     for each in kept:
@@ -115,7 +111,7 @@ def start_recording(
 
 def start_exporter(family: Family, node: Node, releases: socket.socket) -> None:
     """Start the exporter of *releases*, in the network namespace that the demo was started in."""
-    work = partial(_run_exporter, node, releases)
+    work = partial(serve, node.settings, releases)
     family.start(f"exporter of {node.name}", work, keep=[releases.fileno()])
     releases.close()
 
@@ -155,29 +151,3 @@ def _run_recording(
         window_seconds=WINDOW_SECONDS,
         timekeeper=recording,
     ).play(steps(node.name, node.residents))
-
-
-def _run_reader(node: Node, clock: FastClock, links: LinkSockets, releases: socket.socket) -> None:
-    settings = node.settings
-    asyncio.run(
-        run_reader(
-            settings,
-            links=[links],
-            exporter=releases,
-            clock=clock,
-            reread=lambda: settings,
-            lock=lock(Half.READER, settings.sandbox),
-        )
-    )
-
-
-def _run_exporter(node: Node, releases: socket.socket) -> None:
-    settings = node.settings
-    asyncio.run(
-        run_exporter(
-            settings.metrics,
-            reader=releases,
-            classes=lambda: settings.classes,
-            lock=lock(Half.EXPORTER, settings.sandbox),
-        )
-    )
