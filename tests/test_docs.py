@@ -8,10 +8,12 @@ import msgspec
 import pytest
 
 from trafficd import schema
+from trafficd.audit.claims import CLAIMS
 from trafficd.cli import COMMANDS
-from trafficd.config import AgentSettings, parse_config
+from trafficd.config import AgentSettings, Layer, parse_config
 from trafficd.log import Message
 from trafficd.rules import LinkRule
+from trafficd.sandbox import seccomp
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -72,6 +74,25 @@ def test_the_readme_lists_exactly_the_sentences_of_the_log() -> None:
     (block,) = re.findall(r"## What is logged.*?```text\n(.*?)```", README, re.DOTALL)
 
     assert block.splitlines() == [str(message) for message in Message]
+
+
+def test_the_readme_counts_the_system_calls_that_are_let_through() -> None:
+    reader, exporter = (
+        len({call.name for call in calls if not call.error})
+        for calls in (seccomp.READER, seccomp.EXPORTER)
+    )
+
+    assert f"an allow-list of {reader} system calls" in README
+    assert f"| {exporter}, with `accept4`" in README
+
+
+def test_the_readme_names_every_layer_and_every_line_of_the_audit() -> None:
+    assert all(f"`{layer}`" in README for layer in Layer)
+    told = " ".join(re.findall(r"^\| (`[^|]+) \|", README, re.MULTILINE))
+    for claim in CLAIMS:
+        room, _, name = claim.partition(".")
+        names = (claim, f"{room}.*", f"*.{name}", f"*.{name.partition('.')[0]}.*")
+        assert any(f"`{each}`" in told for each in names), claim
 
 
 def test_files_the_readme_names_are_there() -> None:
