@@ -192,7 +192,7 @@ def _unpack_kernel(root: Path) -> str:
 def _write_initrd(initrd: Path, root: Path, version: str) -> None:
     with tempfile.TemporaryDirectory(dir=root.parent) as place:
         tree = Path(place)
-        for each in ("bin", "dev", "modules", "proc", "root", "sys"):
+        for each in ("bin", "dev", "modules", "proc", "sys", "sysroot"):
             (tree / each).mkdir()
         shutil.copy(root / "bin" / "busybox", tree / "bin")
         shutil.copy(HERE / "initrd.sh", tree / "init")

@@ -10,9 +10,9 @@ mount -t sysfs sysfs /sys
 while read -r module; do
   insmod "/modules/$module"
 done </modules/order
-mount -t ext4 /dev/vda /root
-mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /root/run
-mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /root/tmp
-tar -x -f /dev/vdb -C /root
+mount -t ext4 /dev/vda /sysroot
+mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /sysroot/run
+mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /sysroot/tmp
+tar -x -f /dev/vdb -C /sysroot
 umount /sys /proc /dev
-exec switch_root /root /bin/sh /srv/guest.sh
+exec switch_root /sysroot /bin/sh /srv/guest.sh
