@@ -249,7 +249,7 @@ class Oracle:
     def _rule(self, namespace: str, identity: LinkIdentity) -> LinkRule | None:
         for rule in self.settings.links:
             if (
-                fnmatch.fnmatchcase(identity.name, rule.name)
+                fnmatch.fnmatchcase(bytes(identity.name), rule.name.encode())
                 and rule.type in (None, identity.link_type)
                 and rule.namespace in (None, namespace)
                 and rule.slave in (None, identity.is_slave)

@@ -225,4 +225,4 @@ def of(release: Release, class_name: str) -> Totals:
 
 
 def _identity(link: Link) -> LinkIdentity:
-    return LinkIdentity(link.name, 65534, False)
+    return LinkIdentity(link.name.encode(), 65534, False)

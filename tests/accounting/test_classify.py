@@ -12,7 +12,7 @@ UPLINK = Group(Role.UPLINK)
 
 
 def link(name: str, link_type: int = ETHER, *, is_slave: bool = False) -> LinkIdentity:
-    return LinkIdentity(name, link_type, is_slave)
+    return LinkIdentity(name.encode(), link_type, is_slave)
 
 
 @pytest.mark.parametrize(

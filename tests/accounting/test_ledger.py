@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trafficd.accounting.classify import Group
-from trafficd.accounting.ledger import Ledger, LinkTable
+from trafficd.accounting.ledger import Ledger
+from trafficd.accounting.table import LinkTable
 from trafficd.links import LinkCounters, Sample
 from trafficd.releases import Totals
 from trafficd.rules import Role

@@ -9,8 +9,9 @@ from tests.accounting.oracle import Expected, Oracle
 from tests.accounting.plans import Plan, plans, play
 from tests.accounting.recordings import ALPHA, BETA, HOUR, MIB, MIDNIGHT, Recording, configured
 from trafficd.accounting.classify import IGNORED, Classifier, Group
-from trafficd.accounting.ledger import Ledger, LinkTable
+from trafficd.accounting.ledger import Ledger
 from trafficd.accounting.release import Decision, Publisher
+from trafficd.accounting.table import LinkTable
 from trafficd.config import AgentSettings, parse_config
 from trafficd.kernel.recorded import RecordedEvent
 from trafficd.links import LinkChanged, LinkCounters, LinkIdentity, LinkRemoved, Sample

@@ -30,7 +30,8 @@ class Classifier:
 
     def __init__(self, rules: Iterable[LinkRule]) -> None:
         self._rules = [
-            (re.compile(fnmatch.translate(rule.name)).match, rule, _group(rule)) for rule in rules
+            (re.compile(fnmatch.translate(rule.name).encode()).match, rule, _group(rule))
+            for rule in rules
         ]
 
     def group(self, namespace: str, link: LinkIdentity) -> Group:

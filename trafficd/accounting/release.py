@@ -22,9 +22,11 @@ Published totals are rounded down; what rounding holds back comes with the next 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from trafficd.accounting.disclosure import Judgement, Pool, judge
 from trafficd.accounting.ledger import Ledger, Standing
+from trafficd.accounting.state import PublisherState
 from trafficd.releases import Faults, Release, Totals, Utilisation
 from trafficd.rules import Population, Role
 from trafficd.schema import ROUNDING_BYTES, UTILISATION_PERIOD_SECONDS
@@ -63,6 +65,41 @@ class Publisher:
         self._node_cell = Standing({})
         self._class_cell = Standing({})
         self.latest = self._release(0, started_at, Utilisation(), Faults())
+
+    @classmethod
+    def restored(
+        cls,
+        state: PublisherState,
+        *,
+        classes: tuple[str, ...],
+        capacity_bits_per_second: int,
+        min_sessions: int,
+    ) -> Self:
+        """Return the publisher of *state* under the configuration of now.
+
+        Its latest release is that of *state*, where classes and capacity are as they were.
+        """
+        latest = state.latest
+        publisher = cls(
+            classes=classes,
+            capacity_bits_per_second=capacity_bits_per_second,
+            started_at=latest.started_at,
+            min_sessions=min_sessions,
+        )
+        publisher._node_cell = Standing(dict(state.node_cell))
+        publisher._class_cell = Standing(dict(state.class_cell))
+        publisher.latest = publisher._release(
+            latest.at, latest.started_at, latest.utilisation, latest.faults
+        )
+        return publisher
+
+    def state(self) -> PublisherState:
+        """Return all that ``restored`` takes."""
+        return PublisherState(
+            tuple(self._node_cell.groups.items()),
+            tuple(self._class_cell.groups.items()),
+            self.latest,
+        )
 
     def reconfigure(self, *, classes: tuple[str, ...], capacity_bits_per_second: int) -> None:
         """Publish these classes and this capacity from the next release on."""

@@ -9,7 +9,10 @@ Seats are columns of numbers: nothing of a session is kept but the bytes on its 
 """
 
 import heapq
-from collections.abc import Sequence
+from array import array
+from collections.abc import Collection, Sequence
+
+from trafficd.accounting.state import SeatsState
 
 Seat = int
 
@@ -25,6 +28,18 @@ class Seats:
         # Seats with bytes that nobody sits on, as a heap, the fullest first; and those without.
         self._left: list[tuple[int, int, Seat]] = []
         self._emptied: list[Seat] = []
+
+    def restore(self, state: SeatsState, taken: Collection[Seat]) -> None:
+        """Have the seats of *state*, of which sessions sit on those in *taken*."""
+        self.rx_bytes = array("Q", state.rx_bytes).tolist()
+        self.tx_bytes = array("Q", state.tx_bytes).tolist()
+        for seat in range(len(self.rx_bytes)):
+            if seat not in taken:
+                self.leave(seat)
+
+    def state(self) -> SeatsState:
+        """Return what is on the seats; who sits is known to the links."""
+        return SeatsState(array("Q", self.rx_bytes).tobytes(), array("Q", self.tx_bytes).tobytes())
 
     def take(self) -> Seat:
         """Return the seat of a session that opens.

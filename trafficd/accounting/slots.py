@@ -10,8 +10,9 @@ both clocks, and nothing kept the reader from seeing all of it.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from typing import Self
 
+from trafficd.accounting.state import Edge, SlotsState
 from trafficd.accounting.window import LATEST_SECONDS
 from trafficd.clock import Moment
 from trafficd.releases import Totals, Utilisation
@@ -20,27 +21,33 @@ from trafficd.schema import SLOT_SECONDS, UTILISATION_PERCENTS
 _SLOTS_A_DAY = 24 * 60 * 60 // SLOT_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    """One end of a slot: its instant, when it was really read, and the totals then."""
-
-    at: int
-    elapsed_seconds: float
-    totals: Totals
-
-
 class Slots:
     """The slots of one run, counted by utilisation."""
 
     def __init__(self, *, speed: float = 1.0) -> None:
         """Count on a clock *speed* times as fast, where a machine is late by as much more."""
         self._latest_seconds = min(LATEST_SECONDS * speed, SLOT_SECONDS / 2)
-        self._opened: _Edge | None = None
+        self._opened: Edge | None = None
         self._asked = 0
         # A clock set back meets slots again that were counted; a day has no more than these.
         self._counted: deque[int] = deque(maxlen=_SLOTS_A_DAY)
         self._receive = [0] * (len(UTILISATION_PERCENTS) + 1)
         self._transmit = [0] * (len(UTILISATION_PERCENTS) + 1)
+
+    @classmethod
+    def restored(cls, state: SlotsState, *, speed: float = 1.0) -> Self:
+        """Return the slots of *state*, the one under way included."""
+        slots = cls(speed=speed)
+        slots._opened = state.opened
+        slots._asked = state.asked
+        slots._counted.extend(state.counted)
+        slots._receive = list(state.counts.receive)
+        slots._transmit = list(state.counts.transmit)
+        return slots
+
+    def state(self) -> SlotsState:
+        """Return all that ``restored`` takes."""
+        return SlotsState(self._opened, self._asked, tuple(self._counted), self.utilisation())
 
     def due(self, now: Moment) -> int | None:
         """Return the edge between two slots to read the counters at, if it is now."""
@@ -61,7 +68,7 @@ class Slots:
         opened, self._opened, self._asked = self._opened, None, edge
         if now.utc_seconds - edge > self._latest_seconds:
             return
-        self._opened = _Edge(edge, now.elapsed_seconds, totals)
+        self._opened = Edge(edge, now.elapsed_seconds, totals)
         if opened is None or opened.at != edge - SLOT_SECONDS or opened.at in self._counted:
             return
         seconds = now.elapsed_seconds - opened.elapsed_seconds

@@ -12,7 +12,9 @@ What is left out is in the next release.
 """
 
 from collections import deque
+from typing import Self
 
+from trafficd.accounting.state import GridState
 from trafficd.clock import Moment
 
 # Two decisions may be closer than the window by the scheduling of a busy machine, and no more.
@@ -34,6 +36,19 @@ class Grid:
         self._decided: deque[int] = deque(maxlen=REMEMBERED_SECONDS // window_seconds)
         self._decided_elapsed = start.elapsed_seconds
         self.started_at = self.before(start)
+
+    @classmethod
+    def restored(cls, state: GridState, window_seconds: int, now: Moment, *, speed: float) -> Self:
+        """Return the grid of *state*, of this boot, with the window that is configured now."""
+        grid = cls(window_seconds, now, speed=speed)
+        grid._decided.extend(state.decided)
+        grid._decided_elapsed = state.decided_elapsed
+        grid.started_at = state.started_at
+        return grid
+
+    def state(self) -> GridState:
+        """Return all that ``restored`` takes."""
+        return GridState(self.started_at, tuple(self._decided), self._decided_elapsed)
 
     def before(self, now: Moment) -> int:
         """Return the grid point at *now* or the last one before it."""
