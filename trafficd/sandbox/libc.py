@@ -1,7 +1,12 @@
 """The system calls that Python 3.11 has no function for, by way of the C library."""
 
 import ctypes
+import mmap
 import os
+
+_STATFS_BYTES = 256  # more than any struct statfs; it begins with the type (statfs(2))
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_NO_DESCRIPTOR = -1
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -28,3 +33,57 @@ def prctl(option: int, *arguments: int) -> int:
     """
     padded = (*arguments, 0, 0, 0, 0)[:4]
     return libc_call("prctl", option, *padded)
+
+
+def file_system_type(descriptor: int) -> int:
+    """Return the magic number of the file system that *descriptor* is on (statfs(2)).
+
+    Raises: OSError.
+    """
+    found = (ctypes.c_uint32 * (_STATFS_BYTES // 4))()
+    libc_call("fstatfs", descriptor, found)
+    return int(ctypes.c_long.from_buffer(found).value)
+
+
+def map_shared(descriptor: int, length: int) -> memoryview:
+    """Return the first *length* bytes of the file, mapped for good; the descriptor may be closed.
+
+    Python's own mmap keeps a descriptor of its own open.
+    Raises: OSError.
+    """
+    return _map(length, mmap.MAP_SHARED, descriptor)
+
+
+def map_memory(length: int) -> memoryview:
+    """Return *length* bytes of memory that is taken only where it is written to.
+
+    Raises: OSError.
+    """
+    return _map(length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _NO_DESCRIPTOR)
+
+
+def overwrite(data: bytes, behind: int = 0) -> None:
+    """Put zeros in the place of *data* *behind* so many bytes: nobody may look there any more.
+
+    What Python frees keeps its content until somebody else needs the place.
+    """
+    # CPython: the bytes stand at the end of the object, before a byte of zero.
+    if len(data) > behind:
+        ctypes.memset(id(data) + bytes.__basicsize__ - 1 + behind, 0, len(data) - behind)
+
+
+def _map(length: int, flags: int, descriptor: int) -> memoryview:
+    function = _LIBC.mmap
+    function.restype = ctypes.c_void_p
+    address = function(
+        None,
+        ctypes.c_size_t(length),
+        mmap.PROT_READ | mmap.PROT_WRITE,
+        flags,
+        descriptor,
+        ctypes.c_long(0),
+    )
+    if address in (None, _MAP_FAILED):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")

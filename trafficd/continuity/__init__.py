@@ -1,0 +1,1 @@
+"""What outlives the reader: its state in RAM, a checkpoint and the link events since."""
