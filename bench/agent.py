@@ -43,12 +43,14 @@ def running_agent(laboratory: Laboratory, namespace: str) -> Iterator[Agent]:
     """Run the agent in *namespace* with every default, from before its first answer on."""
     config = laboratory.folder / "agent.yml"
     config.write_text(sandbox.configuration())
-    started = time.perf_counter()
-    with running(inside(namespace, *trafficd("agent", "--config", str(config)))) as process:
-        wait_for_answer(namespace, AGENT_PORT)
-        seconds = time.perf_counter() - started
-        halves = _children(process.pid)
-        yield Agent(halves["reader"], halves["exporter"], seconds)
+    with laboratory.state() as state:
+        agent = trafficd("agent", "--config", str(config), "--state", str(state))
+        started = time.perf_counter()
+        with running(inside(namespace, *agent)) as process:
+            wait_for_answer(namespace, AGENT_PORT)
+            seconds = time.perf_counter() - started
+            halves = _children(process.pid)
+            yield Agent(halves["reader"], halves["exporter"], seconds)
 
 
 @contextlib.contextmanager

@@ -103,6 +103,12 @@ class Laboratory:
             run("ip", "-n", name, "link", "set", "lo", "up")
             yield name
 
+    @contextlib.contextmanager
+    def state(self) -> Iterator[Path]:
+        """Lend a folder in RAM, where an agent finds no state and keeps its own."""
+        with tempfile.TemporaryDirectory(prefix="trafficd-bench-", dir="/dev/shm") as folder:
+            yield Path(folder)
+
     def _name(self) -> str:
         return f"trafficd-bench-{os.getpid()}-{next(self._numbers)}"
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 # In the order of the table; each is a file here with a function `measure` that gives rows.
-NUMBERS = ("sample", "sandbox", "decision", "churn", "events", "metrics", "memory", "start")
+NUMBERS = (
+    "sample", "checkpoint", "sandbox", "decision", "churn", "events", "metrics", "memory", "start",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

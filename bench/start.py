@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,8 @@ from bench.table import Row
 from trafficd.kernel.sockets import open_link_sockets
 from trafficd.releases import Release, Totals
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.service.releases import connected_releases
+from trafficd.service.sockets import RELEASES
 from trafficd.wire.frame import FRAME_BYTES, encode_frame
 
 MOST_SECONDS = 0.6
@@ -44,9 +46,9 @@ def measure(laboratory: Laboratory) -> Iterator[Row]:
     yield _row("exporter, exec to first page", exporter)
     many = laboratory.many_links()
     with laboratory.namespace() as empty:
-        without_links = _median(lambda: _reader_start(laboratory.folder, empty))
+        without_links = _median(lambda: _reader_start(laboratory, empty))
     yield _row("reader without links, exec to first frame", without_links)
-    with_links = _median(lambda: _reader_start(laboratory.folder, many))
+    with_links = _median(lambda: _reader_start(laboratory, many))
     yield _row(f"reader at {LINKS:,} links, exec to first frame", with_links)
     agent = median(_agent_seconds(laboratory, many) for _ in range(_RUNS))
     yield Row.reported(f"agent at {LINKS:,} links, exec to first page", f"{agent:.2f} s")
@@ -70,22 +72,23 @@ def _median(once: Callable[[], _Start]) -> _Start:
     )
 
 
-def _reader_start(folder: Path, namespace: str) -> _Start:
+def _reader_start(laboratory: Laboratory, namespace: str) -> _Start:
     """Return the time to the frame that the reader hands out when it has all links."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener, exporter = connected_releases()
     links = open_link_sockets(namespace)
-    sockets = {
-        "releases": theirs,
-        f"events@{HOST_NAMESPACE}": links.events,
-        f"dumps@{HOST_NAMESPACE}": links.dumps,
-    }
-    ours.settimeout(_ANSWER_SECONDS)
-    config = folder / "reader.yml"
+    sockets = [
+        (RELEASES, listener),
+        (HOST_NAMESPACE, links.events),
+        (HOST_NAMESPACE, links.dumps),
+    ]
+    exporter.settimeout(_ANSWER_SECONDS)
+    config = laboratory.folder / "reader.yml"
     config.write_text(sandbox.configuration())
-    with ours:
+    with exporter, laboratory.state() as state:
+        arguments = ["reader", "--config", str(config), "--state", str(state / "state")]
         started = time.perf_counter()
-        with _half(["reader", "--config", str(config)], sockets) as process:
-            frame = ours.recv(FRAME_BYTES + 1)
+        with _half(arguments, sockets) as process:
+            frame = exporter.recv(FRAME_BYTES + 1)
             start = _start(process, started)
     if len(frame) != FRAME_BYTES:
         raise UnsoundError("the reader ended without a frame")
@@ -103,7 +106,7 @@ def _exporter_start(folder: Path) -> _Start:
     with ours:
         ours.send(encode_frame(Release(0, 0, 0, Totals(), Totals(), ())))
         started = time.perf_counter()
-        with _half(["exporter", "--config", str(config)], {"releases": theirs}) as process:
+        with _half(["exporter", "--config", str(config)], [(RELEASES, theirs)]) as process:
             _ask_until_answered(port)
             return _start(process, started)
 
@@ -122,13 +125,12 @@ def _agent_seconds(laboratory: Laboratory, namespace: str) -> float:
 
 
 @contextlib.contextmanager
-def _half(arguments: list[str], sockets: Mapping[str, socket.socket]) -> Iterator[int]:
+def _half(arguments: list[str], sockets: Sequence[tuple[str, socket.socket]]) -> Iterator[int]:
     """Run one half of trafficd meanwhile, *sockets* its own; yield its process."""
     moved = [
-        fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
-        for each in sockets.values()
+        fcntl.fcntl(each.fileno(), fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for _, each in sockets
     ]
-    for each in sockets.values():
+    for _, each in sockets:
         each.close()
     # The process that has to know its own id is the one that the shell becomes.
     places = " ".join(
@@ -138,7 +140,11 @@ def _half(arguments: list[str], sockets: Mapping[str, socket.socket]) -> Iterato
     process = subprocess.Popen(
         ["bash", "-c", f'LISTEN_PID=$$ exec "$@" {places}', "-", *trafficd(*arguments)],
         cwd=ROOT,
-        env={**os.environ, "LISTEN_FDS": str(len(moved)), "LISTEN_FDNAMES": ":".join(sockets)},
+        env={
+            **os.environ,
+            "LISTEN_FDS": str(len(moved)),
+            "LISTEN_FDNAMES": ":".join(name for name, _ in sockets),
+        },
         pass_fds=moved,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -17,7 +17,8 @@ from typing import Self
 import pytest
 
 from trafficd.accounting.classify import Classifier
-from trafficd.accounting.ledger import Ledger, LinkTable
+from trafficd.accounting.ledger import Ledger
+from trafficd.accounting.table import LinkTable
 from trafficd.kernel.dump import Dump, LinkReader
 from trafficd.kernel.events import EventSocket
 from trafficd.kernel.sockets import open_link_sockets
@@ -163,11 +164,13 @@ class TunSession:
             self._descriptor = -1
 
 
-def open_and_close_sessions(namespace: str, sizes: Sequence[int]) -> None:
+def open_and_close_sessions(
+    namespace: str, sizes: Sequence[int], *, prefix: str = "tun-brief"
+) -> None:
     """Let a session for each of *sizes* receive so many bytes and end after a few milliseconds."""
 
     def live(number: int, size: int) -> None:
-        TunSession(namespace, f"tun-brief{number}", rx_bytes=size).close()
+        TunSession(namespace, f"{prefix}{number}", rx_bytes=size).close()
 
     # An end takes the kernel some 30 ms, but it works on many at the same time.
     with ThreadPoolExecutor(16) as ends:

@@ -34,7 +34,7 @@ OWNERS = {
     "ctypes": ("sandbox/", "demo/"),
     "pyseccomp": ("sandbox/seccomp.py", "sandbox/inspect.py"),
     "rich": ("demo/",),
-    "time": ("clock.py", "log.py", "service/halves.py", "demo/"),
+    "time": ("clock.py", "log.py", "service/halves.py", "service/notify.py", "demo/"),
 }
 
 

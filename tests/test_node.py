@@ -6,7 +6,6 @@ Only the clock is a fake: an hour passes when the test says so.
 import asyncio
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -18,11 +17,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import FakeClock, Namespace
 from tests.lab import TunSession, kernel_links, without_ipv6
 from trafficd.config import parse_config
+from trafficd.continuity.keeper import Keeper
+from trafficd.continuity.state_file import state_in_memory
 from trafficd.exporter.http import MetricsServer, open_listeners
 from trafficd.exporter.intake import Intake
 from trafficd.kernel.sockets import open_link_sockets
-from trafficd.reader.app import Reader
+from trafficd.reader.app import Reader, Surroundings
+from trafficd.reader.configuration import Configuration
 from trafficd.service.lifecycle import run_until
+from trafficd.service.lifeline import Lifeline
+from trafficd.service.notify import ServiceManager
+from trafficd.service.releases import connected_releases
 from trafficd.service.web_config import WebConfig
 from trafficd.units import ListenAddress
 
@@ -82,25 +87,27 @@ class Node:
 async def counting(namespace: str) -> AsyncIterator[Node]:
     """Run a node on the links of *namespace*."""
     clock = ManualClock()
-    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener, connection = connected_releases()
+    given = Surroundings(
+        links=[open_link_sockets(namespace)],
+        releases=listener,
+        clock=clock,
+        keeper=Keeper(state_in_memory()),
+        lifeline=Lifeline(None),
+        manager=ServiceManager({}),
+    )
     async with AsyncExitStack() as ladder:
-        reader = Reader(
-            parse_config(CONFIG),
-            links=[open_link_sockets(namespace)],
-            exporter=reader_end,
-            clock=clock,
-            reread=lambda: parse_config(CONFIG),
-        )
+        reader = Reader(Configuration(parse_config(CONFIG), CONFIG), given)
         ladder.callback(reader.close)
-        intake = Intake(exporter_end, lambda: parse_config(CONFIG).classes)
+        intake = Intake(connection, lambda: parse_config(CONFIG).classes)
         ladder.callback(intake.close)
-        (listener,) = open_listeners([ListenAddress("127.0.0.1:0")])
-        server = MetricsServer([listener], "/metrics")
+        (http,) = open_listeners([ListenAddress("127.0.0.1:0")])
+        server = MetricsServer([http], "/metrics")
         await server.start(WebConfig.nothing())
         ladder.push_async_callback(server.close)
         await reader.start()
         server.show(await intake.next_release())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"
+        url = f"http://127.0.0.1:{http.getsockname()[1]}/metrics"
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(run_until(stop, reader.workers()))

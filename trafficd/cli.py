@@ -11,10 +11,10 @@ from trafficd.errors import ConfigError, TrafficdError
 
 COMMANDS = (
     "agent", "check-config", "links", "simulate", "audit", "lab", "demo", "reader", "exporter",
+    "reload",
 )  # fmt: skip
 
 EXIT_FAILED = 1
-EXIT_WRONG_CONFIGURATION = 78  # EX_CONFIG, sysexits.h
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return EXIT_WRONG_CONFIGURATION
+        return error.exit_code
     except TrafficdError as error:
         print(f"trafficd: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return error.exit_code
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:

@@ -2,14 +2,18 @@
 
 
 class TrafficdError(Exception):
-    """Something failed; the command prints the message as one line and exits 1."""
+    """Something failed; the command prints the message as one line and exits with *exit_code*."""
+
+    exit_code = 1
 
 
 class ConfigError(TrafficdError):
     """The configuration has mistakes; the command prints them all and exits 78.
 
-    On SIGHUP the reader keeps the rules it has instead.
+    At a reload the reader keeps the rules it has instead, and at a restart the last good ones.
     """
+
+    exit_code = 78  # EX_CONFIG, sysexits.h
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -25,11 +29,23 @@ class EventsOverrunError(TrafficdError):
 
 
 class HalfEndedError(TrafficdError):
-    """Reader or exporter is gone; the one that is left ends as well, and says which."""
+    """The reader is gone; its exporter ends as well, to be started again with the next."""
+
+    exit_code = 69  # EX_UNAVAILABLE
 
 
 class MalformedFrameError(TrafficdError):
     """A frame between reader and exporter does not decode; the exporter ends rather than guess."""
+
+
+class StateError(TrafficdError):
+    """The state cannot be had, or is not for this version; the reader ends and leaves it alone."""
+
+
+class RenewalNeededError(TrafficdError):
+    """The event socket carries another version's filter for good; the process ends."""
+
+    exit_code = 75  # EX_TEMPFAIL
 
 
 class SocketsMissingError(TrafficdError):

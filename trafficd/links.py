@@ -6,11 +6,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LinkIdentity:
-    """All that a rule can match: a name, a type (ARPHRD number) and whether a bond owns it."""
+    """All that a rule can match: a name, a type (ARPHRD number) and whether a bond owns it.
 
-    name: str
+    A name is bytes to the kernel. In the reader it is a view of the message that it came in, which
+    is overwritten once the link is classified; a copy would stay in memory for who knows how long.
+    """
+
+    name: bytes | memoryview
     link_type: int
     is_slave: bool
+
+    @property
+    def shown_name(self) -> str:
+        """The name for an operator's terminal."""
+        return bytes(self.name).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +65,8 @@ class Sample:
     ifindexes: MutableSequence[int]
     rx_bytes: MutableSequence[int]
     tx_bytes: MutableSequence[int]
+
+    def wipe(self) -> None:
+        """Forget which links it was of, once it has been applied."""
+        for place in range(len(self.ifindexes)):
+            self.ifindexes[place] = 0

@@ -20,7 +20,13 @@ class Message(StrEnum):
     """Every sentence the daemon can log."""
 
     READER_READY = "reader: counting; the first release is due at {instant}"
+    NEW_RUN = "reader: no state of this boot to go on from; a new run of totals begins at 0"
+    RESUMED = "reader: going on with the totals of the reader before"
+    CONFIG_REFUSED = "reader: configuration refused, going on with the last good one"
+    STATE_FULL = "reader: more links than the state has room for; a restart begins a new run"
+    RENEWAL = "reader: the event socket carries another version's filter; it has to be renewed"
     READER_STOPPED = "reader: stopped"
+    GAP = "reader: nobody held the event queue for a while before this start; links were read anew"
     OVERRUN = "reader: the event queue overran in the last window; links were read anew"
     MALFORMED = "reader: netlink messages that made no sense were skipped in the last window"
     RULES_REREAD = "reader: link rules reread"
@@ -33,7 +39,8 @@ class Message(StrEnum):
     WEB_CONFIG_REREAD = "exporter: web config reread"
     WEB_CONFIG_REFUSED = "exporter: web config refused, the old one stays"
     INTERNAL = "internal error in a callback; please report it"
-    HALF_ENDED = "agent: the {half} ended; ending the other half"
+    HALF_ENDED = "agent: the {half} ended; starting it again"
+    HALF_FAILED = "agent: the {half} cannot work like this; ending the other half"
 
 
 def start_logging() -> None:

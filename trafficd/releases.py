@@ -17,10 +17,14 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How often the reader could not see all that the kernel said, since the run began."""
+    """How often the reader could not see all that the kernel said, since the run began.
+
+    *gaps* are times in which nobody held the queue of events.
+    """
 
     overruns: int = 0
     malformed: int = 0
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

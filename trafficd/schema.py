@@ -61,6 +61,7 @@ class Fault(StrEnum):
 
     OVERRUN = "overrun"  # the event queue ran over; the links were read anew
     MALFORMED = "malformed"  # a netlink message did not decode and was skipped
+    GAP = "gap"  # nobody held the event queue for a while; the links were read anew
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,20 @@ def read_settings(path: Path, kind: type[Settings]) -> Settings:
 
     Raises: ConfigError with a line for every mistake.
     """
+    return parse_settings(read_text(path), kind, source=str(path))
+
+
+def read_text(path: Path) -> str:
+    """Return what stands in the file at *path*.
+
+    Raises: ConfigError if it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not UTF-8 at byte {error.start}"]) from error
-    return parse_settings(text, kind, source=str(path))
 
 
 def parse_settings(text: str, kind: type[Settings], *, source: str) -> Settings:

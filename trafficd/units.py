@@ -24,6 +24,12 @@ class Duration(int):
             raise ValueError("write a whole number and s, m, h or d, like 1h")
         return cls(int(match[1]) * _SECONDS[match[2]])
 
+    @property
+    def written(self) -> str:
+        """The duration as an operator would write it, in the largest unit that fits."""
+        seconds, unit = max((s, unit) for unit, s in _SECONDS.items() if not self % s)
+        return f"{self // seconds}{unit}"
+
 
 class BitRate(int):
     """A capacity in bits per second, written ``10Gbit``, ``2.5Gbit`` or ``100Mbit``."""

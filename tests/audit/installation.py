@@ -11,18 +11,25 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+
+import pytest
 
 import trafficd
 from tests.conftest import Namespace
 
 PACKAGE = Path(trafficd.__file__).parent
 ROOT = Path(__file__).parent.parent.parent
+# A host without swap has nowhere to put memory, locked or not.
+HAS_SWAP = len(Path("/proc/swaps").read_text().splitlines()) > 1
+# The state lies on a tmpfs, and /run is none everywhere.
+_IN_RAM = "/dev/shm"
 
 
 def install(place: Path) -> "Installation":
@@ -40,6 +47,26 @@ def install(place: Path) -> "Installation":
         if not path.is_symlink():
             path.chmod(path.stat().st_mode & ~0o022)
     return Installation(place)
+
+
+@contextlib.contextmanager
+def temporary_installation() -> Iterator["Installation"]:
+    """Install it for a while; skip the tests that need it where nobody could audit."""
+    is_root = Path("/proc/self/uid_map").read_text().split()[:2] == ["0", "0"]
+    if os.geteuid() or not is_root:
+        pytest.skip("an audit takes root of the machine, not of a user namespace")
+    # Apart from the other tests' directories, which some of them open to everybody.
+    with tempfile.TemporaryDirectory(prefix="trafficd-installed-") as place:
+        yield install(Path(place) / "env")
+
+
+def lock_is_missing() -> bool:
+    """Tell whether memory may be swapped here and root may not lock it."""
+    if not HAS_SWAP:
+        return False
+    program = "import resource as r; r.setrlimit(r.RLIMIT_MEMLOCK, (-1, -1))"
+    tried = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    return tried.returncode != 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +105,20 @@ class Installation:
             (folder / "sitecustomize.py").write_text(variant)
             environment["PYTHONPATH"] = str(folder)
             environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace.name, str(self.python), "-m", "trafficd", "agent",
-             "--config", str(config)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, cwd=cwd, env=environment,
-        )  # fmt: skip
-        late = threading.Timer(300, process.kill)
-        late.start()
-        try:
+        with contextlib.ExitStack() as started:
+            state = started.enter_context(tempfile.TemporaryDirectory(dir=_IN_RAM))
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", namespace.name, str(self.python), "-m", "trafficd", "agent",
+                 "--config", str(config), "--state", state],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                text=True, cwd=cwd, env=environment,
+            )  # fmt: skip
+            started.callback(_end, process)
             _wait_until_ready(process)
-            yield RunningAgent(process.pid)
-        finally:
-            process.terminate()
-            with process:
-                assert process.stderr is not None
-                process.stderr.read()
-            late.cancel()
+            yield RunningAgent(process.pid, Path(state))
 
-    def audit(self, config: Path, *arguments: str, within: str = "") -> "Audit":
-        """Audit the agent that runs with *config*, from the network namespace *within*."""
-        prefix = ["ip", "netns", "exec", within] if within else []
+    def audit(self, config: Path, *arguments: str, prefix: Sequence[str] = ()) -> "Audit":
+        """Audit what runs with *config*, by way of the command *prefix*."""
         done = subprocess.run(
             [*prefix, str(self.python), "-m", "trafficd", "audit", "--config", str(config),
              "--json", *arguments],
@@ -109,9 +129,10 @@ class Installation:
 
 @dataclass(frozen=True, slots=True)
 class RunningAgent:
-    """An agent that serves."""
+    """An agent that serves, and where its state and its socket for releases are."""
 
     process: int
+    place: Path
 
     def half(self, name: str) -> int:
         """Return the process of the reader or exporter."""
@@ -159,6 +180,8 @@ class Audit:
 
 
 def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
+    late = threading.Timer(60, process.kill)
+    late.start()
     missing = {"exporter: serving", "reader: counting"}
     said: list[str] = []
     assert process.stderr is not None
@@ -167,6 +190,17 @@ def _wait_until_ready(process: "subprocess.Popen[str]") -> None:
         assert line, f"the agent ended: {said}"
         said.append(line)
         missing = {each for each in missing if each not in line}
+    late.cancel()
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    late = threading.Timer(60, process.kill)
+    late.start()
+    with process:
+        assert process.stderr is not None
+        process.stderr.read()
+    late.cancel()
 
 
 def _needed(requirements: Iterable[str], seen: set[str]) -> Iterator[Distribution]:

@@ -1,6 +1,7 @@
 """Facts of a machine on which all is as it should be; a test says what is not."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tests.audit.programs import NATIVE, locked_down
@@ -10,14 +11,17 @@ from trafficd.audit.facts import (
     Configuration,
     Descriptor,
     Host,
+    MappedFile,
     MemoryMapping,
     NetlinkSocket,
+    Node,
     Process,
     Socket,
+    SocketFile,
     Startup,
     Thread,
 )
-from trafficd.audit.finding import Finding, Verdict
+from trafficd.audit.finding import Finding, Unread, Verdict
 from trafficd.sandbox.apply import Half
 from trafficd.sandbox.socket_filter import ANSWERS, EVENTS
 
@@ -36,8 +40,8 @@ STATUS = {
 PYTHON = "/usr/bin/python3.11"
 SYSTEM_CALLS = {
     "read": 0, "write": 1, "open": 2, "mmap": 9, "mprotect": 10, "ioctl": 16, "socket": 41,
-    "sendto": 44, "clone": 56, "kill": 62, "ptrace": 101, "prctl": 157, "openat": 257,
-    "bpf": 321,
+    "sendto": 44, "getsockopt": 55, "clone": 56, "kill": 62, "ptrace": 101, "prctl": 157,
+    "openat": 257, "accept4": 288, "bpf": 321,
 }  # fmt: skip
 
 CODE = Code("0.1.0", "0.1.0", False, "d1", 90, (), (), (), (), newest_at=1000.0)
@@ -45,74 +49,162 @@ STARTUP = Startup(15, (), (), PYTHON)
 SETTINGS = Configuration("d2", 3600, 10, (), 0, False, 1000.0, ("wireguard",))
 HOST = Host("core", "0", 0, 7, NATIVE, SYSTEM_CALLS)
 
-_UNIX = Socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, peer=10)
-_PAIR = Socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, peer=20)
-_NULL = [Descriptor(number, "/dev/null", True) for number in (0, 1)]
-_SAME = [
-    *_NULL,
-    Descriptor(2, "pipe:[7]", True),
-    Descriptor(5, "anon_inode:[eventpoll]", True),
-    Descriptor(6, "socket:[6]", True, _PAIR),
-    Descriptor(7, "socket:[7]", True, _PAIR),
-    Descriptor(8, "socket:[8]", True, _UNIX),
-]
+AGENT, READER, EXPORTER, INIT = 10, 20, 30, 1
+HERE, ELSEWHERE = 4026531840, 4026532300
+MANAGER = "/run/systemd/notify"
+RELEASES = "/run/trafficd/releases"
+RELOAD = "/run/trafficd/reload"
+
+STATE_FILE = MappedFile(
+    is_regular=True,
+    mode=0o600,
+    owner=0,
+    links=1,
+    size=53481472,
+    is_on_tmpfs=True,
+    mount_options=frozenset(("rw", "mode=755")),
+)
+STATE = MemoryMapping(
+    "rw-s", "/run/trafficd/state", is_file=True, is_locked=True, is_special=False, file=STATE_FILE
+)
+MAPPINGS = (
+    MemoryMapping("r-xp", PYTHON, is_file=True, is_locked=True, is_special=False),
+    MemoryMapping("rw-p", PYTHON, is_file=True, is_locked=True, is_special=False),
+    MemoryMapping("rw-p", "[heap]", is_file=False, is_locked=True, is_special=False),
+    MemoryMapping("r--p", "[vvar]", is_file=False, is_locked=False, is_special=True),
+)
 
 
-def netlink(groups: tuple[int, ...] = ()) -> Socket:
+def unix(peer: int, kind: int = socket.SOCK_SEQPACKET, **more: object) -> Socket:
+    """Return a unix socket that *peer* is at the other end of."""
+    return Socket(socket.AF_UNIX, kind, 0, peer=peer, **more)  # type: ignore[arg-type]  # a few
+
+
+def netlink(groups: tuple[int, ...] = (), network: int = HERE) -> Socket:
     """Return a netlink socket with the filter that it should carry."""
-    carried = NetlinkSocket(groups, EVENTS if groups else ANSWERS, is_locked=True)
+    carried = NetlinkSocket(groups, EVENTS if groups else ANSWERS, is_locked=True, network=network)
     return Socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE, netlink=carried)
 
 
-def descriptor(number: int, sock: Socket) -> Descriptor:
+def descriptor(number: int, sock: Socket | Unread) -> Descriptor:
     """Return a descriptor of *sock*."""
     return Descriptor(number, f"socket:[{number}]", True, sock)
 
 
+RELEASES_LISTENER = unix(AGENT, address=RELEASES, is_listening=True)
+TO_EXPORTER = unix(EXPORTER, address=RELEASES, is_deaf=True)
+LISTENER = Socket(socket.AF_INET, socket.SOCK_STREAM, 6, "127.0.0.1", 9787, is_listening=True)
+TO_MANAGER = unix(0, socket.SOCK_DGRAM, peer_address=MANAGER, is_deaf=True)
+RELOADS = unix(0, socket.SOCK_DGRAM, address=RELOAD)
+
+
+def _same(process: int, *opened: Socket) -> tuple[Descriptor, ...]:
+    """Return what each half has open, with *opened* from descriptor 100 on."""
+    pair = unix(process, socket.SOCK_STREAM)
+    return (
+        *(Descriptor(number, "/dev/null", True) for number in (0, 1)),
+        Descriptor(2, "pipe:[7]", True),
+        Descriptor(5, "anon_inode:[eventpoll]", True),
+        descriptor(6, pair),
+        descriptor(7, pair),
+        *(descriptor(number, each) for number, each in enumerate(opened, start=100)),
+    )
+
+
 def reader(*more: Descriptor) -> Process:
-    """Return a reader that has *more* open than it should."""
+    """Return an agent's reader that has *more* open than it should."""
+    opened = (netlink((1,)), netlink(), RELEASES_LISTENER, TO_EXPORTER, unix(AGENT))
     return Process(
         half=Half.READER,
-        number=20,
-        parent=10,
+        number=READER,
+        parent=AGENT,
         start_ticks=1,
         started_at=2000.0,
         executable=PYTHON,
         injected=(),
+        notify_address="",
+        network=HERE,
         beside=(),
-        threads=(Thread(20, STATUS, (locked_down(),)),),
+        threads=(Thread(READER, STATUS, (locked_down(),)),),
         files_owner=0,
         core_limit=("0", "0"),
         coredump_mask=2,
-        descriptors=(
-            *_SAME,
-            descriptor(3, replace(_UNIX, is_deaf=True)),
-            descriptor(9, netlink((1,))),
-            descriptor(11, netlink()),
-            *more,
-        ),
-        mappings=(
-            MemoryMapping("r-xp", PYTHON, is_file=True, is_locked=True, is_special=False),
-            MemoryMapping("rw-p", PYTHON, is_file=True, is_locked=True, is_special=False),
-            MemoryMapping("rw-p", "[heap]", is_file=False, is_locked=True, is_special=False),
-            MemoryMapping("r--p", "[vvar]", is_file=False, is_locked=False, is_special=True),
-        ),
+        descriptors=(*_same(READER, *opened), *more),
+        mappings=(*MAPPINGS, STATE),
         swapless_cgroup="",
         writable_mounts=3,
     )
 
 
 def exporter(*more: Descriptor) -> Process:
-    """Return an exporter that has *more* open than it should."""
-    listener = Socket(socket.AF_INET, socket.SOCK_STREAM, 6, "127.0.0.1", 9787, is_listening=True)
-    connection = replace(listener, address="", is_listening=False)
-    opened = (*_SAME, descriptor(3, _UNIX), descriptor(9, listener), descriptor(10, connection))
-    return replace(reader(), half=Half.EXPORTER, descriptors=(*opened, *more))
+    """Return an agent's exporter that has *more* open than it should."""
+    connection = replace(LISTENER, address="", is_listening=False)
+    opened = (LISTENER, connection, unix(AGENT), unix(AGENT))
+    return replace(
+        reader(),
+        half=Half.EXPORTER,
+        number=EXPORTER,
+        threads=(Thread(EXPORTER, STATUS, (locked_down(),)),),
+        mappings=MAPPINGS,
+        descriptors=(*_same(EXPORTER, *opened), *more),
+    )
 
 
 def agent(*opened: Descriptor) -> Agent:
-    """Return an agent that has *opened*."""
-    return Agent(10, (*_NULL, descriptor(7, _UNIX), *opened))
+    """Return an agent that has *opened* besides what it keeps for the halves."""
+    lifeline = unix(AGENT, is_deaf=True)
+    kept = (netlink((1,)), netlink(), RELEASES_LISTENER)
+    return Agent(
+        AGENT,
+        (
+            Descriptor(0, "/dev/null", True),
+            *(descriptor(number, each) for number, each in enumerate(kept, start=100)),
+            descriptor(7, lifeline),
+            descriptor(8, lifeline),
+            *opened,
+        ),
+    )
+
+
+def service(process: Process, *more: Descriptor) -> Process:
+    """Return *process*, a half of an agent's, as systemd would have it; *more* is open besides."""
+    opened = [LISTENER, unix(INIT)]
+    if process.half is Half.READER:
+        listener = replace(RELEASES_LISTENER, peer=INIT)
+        opened = [netlink((1,)), netlink(), listener, TO_EXPORTER]
+    return replace(
+        process,
+        parent=INIT,
+        notify_address=MANAGER,
+        network=ELSEWHERE,
+        descriptors=(*_same(process.number, *opened, TO_MANAGER, RELOADS), *more),
+    )
+
+
+# Names that the next function's arguments have too.
+_READER, _EXPORTER = reader(), exporter()
+
+
+def node(
+    reader: Process | None = None,
+    exporter: Process | None = None,
+    holders: Mapping[str, frozenset[int]] | None = None,
+    files: Mapping[str, SocketFile | Unread] | None = None,
+    networks: Mapping[str, int | Unread] | None = None,
+) -> Node:
+    """Return an agent's halves, or two services if *reader* is one, as they should be."""
+    of_reader = reader or _READER
+    is_service = of_reader.parent == INIT
+    known = {RELEASES: SocketFile(0o660, 0, 997), RELOAD: SocketFile(0o600, 0, 0)}
+    kept = frozenset((READER, of_reader.parent))
+    return Node(
+        reader=of_reader,
+        exporter=exporter or _EXPORTER,
+        agent=None if is_service else agent(),
+        holders=holders or {f"socket:[{number}]": kept for number in (100, 101)},
+        files={**known, **(files or {})},
+        networks=networks or {"host": HERE},
+    )
 
 
 def with_status(process: Process, **fields: str) -> Process:

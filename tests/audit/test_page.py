@@ -24,7 +24,7 @@ RELEASE = Release(
     tunnel=TERABYTES,
     classes=(("l2tp", TERABYTES), ("wireguard", Totals())),
     utilisation=Utilisation(SLOTS, SLOTS),
-    faults=Faults(3, 1),
+    faults=Faults(3, 1, 2),
 )
 EXPECTED = Expected(("l2tp", "wireguard"), WINDOW, 10**10, __version__)
 
@@ -62,10 +62,12 @@ def test_a_line_more_fails(more: str) -> None:
 
 def test_a_series_twice_or_a_line_less_fails() -> None:
     text = page()
-    line = 'trafficd_reader_faults_total{fault="overrun"} 3.0\n'
-
-    assert judged(text + line) == {"message.series"}
-    assert judged(text.replace(line, "")) == {"message.series"}
+    for line in (
+        'trafficd_reader_faults_total{fault="overrun"} 3.0\n',
+        'trafficd_reader_faults_total{fault="gap"} 2.0\n',
+    ):
+        assert judged(text + line) == {"message.series"}
+        assert judged(text.replace(line, "")) == {"message.series"}
 
 
 def test_a_comment_in_a_label_fails() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -15,7 +16,8 @@ from pathlib import Path
 from tests.conftest import Namespace
 from tests.lab import entered
 
-_READY = (b"reader: counting", b"exporter: serving")
+_HALVES = ("reader", "exporter")
+_READY = {"reader": b"reader: counting", "exporter": b"exporter: serving"}
 _LONGEST_SECONDS = 30.0
 _PORT = 9787
 # Where a program that writes at all writes to.
@@ -23,6 +25,8 @@ _EVERYBODYS_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/lib", "/var
 _MOST_BYTES_OF_A_FILE = 4 << 20
 _DEEPEST = 4  # folders; below that are installations, which this would take long to go through
 _OWN_FOLDERS = "trafficd-watched-"
+# Most of the state has never been written to.
+_ZEROS = re.compile(rb"\0{64,}")
 
 
 def wait_until(is_so: Callable[[], object], what: str) -> None:
@@ -35,12 +39,17 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
 
 @dataclass(slots=True)
 class WatchedAgent:
-    """An agent in folders of its own, of which all that leaves is kept."""
+    """An agent in folders of its own, of which all that leaves is kept.
+
+    *ram* is where its state is, on a tmpfs; without one it has none.
+    """
 
     namespace: Namespace
     folder: Path
     environment: Mapping[str, str]
+    ram: Path | None = None
     documents: dict[str, bytes] = field(default_factory=dict)
+    states: dict[str, bytes] = field(default_factory=dict)
     began_at: float = 0.0
     _process: "subprocess.Popen[bytes] | None" = None
     _runs: int = 0
@@ -67,14 +76,17 @@ class WatchedAgent:
         with self._stream("stdout").open("wb") as out, self._stream("stderr").open("wb") as err:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace.name, sys.executable, "-m", "trafficd",
-                 "agent", "--config", str(config)],
+                 "agent", "--config", str(config), "--state", str(self.ram or "none")],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 env=environment, cwd=self.folder / "here",
             )  # fmt: skip
         self._process = process
         try:
             wait_until(
-                lambda: all(each in self.said() for each in _READY) or process.poll() is not None,
+                lambda: (
+                    all(each in self.said() for each in _READY.values())
+                    or process.poll() is not None
+                ),
                 "it is not ready",
             )
             assert process.poll() is None, self.said()
@@ -91,9 +103,9 @@ class WatchedAgent:
         """Return what this run wrote on standard error so far."""
         return self._stream("stderr").read_bytes()
 
-    def wait_for(self, sentence: bytes) -> None:
-        """Wait until it has said *sentence*."""
-        wait_until(lambda: sentence in self.said(), f"not said: {sentence!r}")
+    def wait_for(self, sentence: bytes, *, times: int = 1) -> None:
+        """Wait until it has said *sentence*, or so often."""
+        wait_until(lambda: self.said().count(sentence) >= times, f"not said: {sentence!r}")
 
     def hang_up(self) -> None:
         """Send SIGHUP."""
@@ -106,22 +118,38 @@ class WatchedAgent:
         self._process.send_signal(number)
         return self._process.wait(_LONGEST_SECONDS)
 
-    def kill_half(self, number: int) -> int:
-        """Kill the reader, 0, or the exporter, 1, which ends the agent; return its exit status."""
-        assert self._process is not None
-        os.kill(self._halves()[number], signal.SIGKILL)
-        return self._process.wait(_LONGEST_SECONDS)
+    def kill_half(self, half: str) -> None:
+        """Kill the reader or the exporter, and wait until the agent has started it again."""
+        # An exporter ends with its reader.
+        again = {
+            each: self.said().count(_READY[each]) + 1 for each in _HALVES[_HALVES.index(half) :]
+        }
+        os.kill(self._halves()[half], signal.SIGKILL)
+        for each, times in again.items():
+            self.wait_for(_READY[each], times=times)
 
-    def _halves(self) -> list[int]:
+    def _halves(self) -> dict[str, int]:
         assert self._process is not None
         agent = self._process.pid
-        children = Path(f"/proc/{agent}/task/{agent}/children").read_text()
-        return sorted(int(each) for each in children.split())
+        found: dict[str, int] = {}
+        for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
+            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            found |= {half: int(child) for half in _HALVES if half in words}
+        return found
+
+    def look_at_state(self, moment: str) -> None:
+        """Keep what is in the state file now."""
+        assert self.ram is not None
+        state = (self.ram / "state").read_bytes()
+        self.states[moment] = _ZEROS.sub(bytes(64), state)
+        self.documents["names of files in RAM"] = "\n".join(
+            each.name for each in self.ram.iterdir()
+        ).encode()
 
     def look_at_processes(self) -> None:
         """Keep what everybody can see of the processes."""
         assert self._process is not None
-        for process in (self._process.pid, *self._halves()):
+        for process in (self._process.pid, *self._halves().values()):
             for each in ("cmdline", "comm", "stat", "status", "statm"):
                 document = f"{each} of a process in run {self._runs}"
                 seen = Path(f"/proc/{process}/{each}").read_bytes()

@@ -1,4 +1,4 @@
-"""trafficd agent: two processes, one life."""
+"""trafficd agent: two processes, and each is started again when it ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -33,11 +34,18 @@ links:
 class Agent:
     """A running agent in a namespace of its own."""
 
-    def __init__(self, namespace: Namespace, config: Path, *, ignores_children: bool) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        config: Path,
+        *,
+        ignores_children: bool = False,
+        state: str = "none",
+    ) -> None:
         self.namespace = namespace
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", namespace.name, sys.executable, "-m", "trafficd", "agent",
-             "--config", str(config)],
+             "--config", str(config), "--state", state],
             preexec_fn=_ignore_children if ignores_children else None,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -52,12 +60,16 @@ class Agent:
                 return
         raise AssertionError(f"ended without saying {pattern}: {self.said}")
 
-    def wait_until_ready(self) -> None:
-        """Read until both halves have said that they are there, in either order."""
-        missing = {"exporter: serving", "reader: counting"}
+    def wait_for_all(self, *patterns: str) -> None:
+        """Read until a line has matched each, in any order."""
+        missing = set(patterns)
         while missing:
             self.wait_for("|".join(missing))
-            missing = {each for each in missing if each not in self.said[-1]}
+            missing = {each for each in missing if not re.search(each, self.said[-1])}
+
+    def wait_until_ready(self) -> None:
+        """Read until both halves have said that they are there."""
+        self.wait_for_all("exporter: serving", "reader: counting")
 
     def half(self, name: str) -> int:
         """Return the process id of the reader or the exporter."""
@@ -90,17 +102,19 @@ def _ignore_children() -> None:
 
 
 class Start(Protocol):
-    def __call__(self, config: str, *, ignores_children: bool = False) -> Agent: ...
+    def __call__(
+        self, config: str, *, ignores_children: bool = False, state: str = "none"
+    ) -> Agent: ...
 
 
 @pytest.fixture
 def start(namespace: Namespace, tmp_path: Path) -> Iterator[Start]:
     started: list[Agent] = []
 
-    def start_agent(config: str, *, ignores_children: bool = False) -> Agent:
+    def start_agent(config: str, *, ignores_children: bool = False, state: str = "none") -> Agent:
         file = tmp_path / "agent.yml"
         file.write_text(machine.configuration() + config)
-        started.append(Agent(namespace, file, ignores_children=ignores_children))
+        started.append(Agent(namespace, file, ignores_children=ignores_children, state=state))
         return started[-1]
 
     yield start_agent
@@ -108,6 +122,13 @@ def start(namespace: Namespace, tmp_path: Path) -> Iterator[Start]:
         if agent.process.poll() is None:
             agent.process.kill()
             agent.finished()
+
+
+@pytest.fixture
+def ram() -> Iterator[Path]:
+    """A directory on a tmpfs."""
+    with tempfile.TemporaryDirectory(prefix="trafficd-test-", dir="/dev/shm") as name:
+        yield Path(name)
 
 
 def wait_until_gone(process: int) -> None:
@@ -141,18 +162,46 @@ def test_it_serves_zeros_at_once_and_says_when_the_first_release_is_due(start: S
     assert sorted(said[-2:]) == ["exporter: stopped", "reader: stopped"]
 
 
-@pytest.mark.parametrize(("killed", "left"), [("reader", "exporter"), ("exporter", "reader")])
-def test_a_dead_half_ends_the_other(start: Start, killed: str, left: str) -> None:
+def test_a_killed_exporter_is_started_again_and_the_reader_goes_on(start: Start) -> None:
     agent = start(CONFIG)
     agent.wait_until_ready()
-    other = agent.half(left)
+    reader, exporter = agent.half("reader"), agent.half("exporter")
 
-    os.kill(agent.half(killed), signal.SIGKILL)
-    code, said = agent.finished()
+    os.kill(exporter, signal.SIGKILL)
+    agent.wait_for("agent: the exporter ended; starting it again")
+    agent.wait_for("exporter: serving")
+    page = agent.namespace.run("curl", "-sf", "http://127.0.0.1:9787/metrics")
+    halves = agent.half("reader"), agent.half("exporter")
+    code, _ = agent.end(signal.SIGTERM)
 
-    assert code == 1
-    assert f"agent: the {killed} ended; ending the other half" in said
-    wait_until_gone(other)
+    assert "trafficd_build_info" in page
+    assert halves[0] == reader
+    assert halves[1] != exporter
+    assert code == 0
+
+
+def test_a_killed_reader_is_started_again_and_the_exporter_with_it(start: Start) -> None:
+    agent = start(CONFIG)
+    agent.wait_until_ready()
+    before = agent.half("reader"), agent.half("exporter")
+
+    os.kill(before[0], signal.SIGKILL)
+    agent.wait_for("agent: the reader ended; starting it again")
+    agent.wait_for_all("reader: counting", "exporter: serving")
+    page = agent.namespace.run("curl", "-sf", "http://127.0.0.1:9787/metrics")
+    after = agent.half("reader"), agent.half("exporter")
+    code, said = agent.end(signal.SIGTERM)
+
+    assert "trafficd_build_info" in page
+    # An exporter shows the page of one reader.
+    assert not set(before) & set(after)
+    assert "agent: the exporter ended; starting it again" in said
+    # Nothing was to outlive it.
+    assert (
+        said.count("reader: no state of this boot to go on from; a new run of totals begins at 0")
+        == 2
+    )
+    assert code == 0
 
 
 def test_a_dead_half_is_seen_by_an_agent_that_was_started_deaf_to_its_children(
@@ -162,10 +211,56 @@ def test_a_dead_half_is_seen_by_an_agent_that_was_started_deaf_to_its_children(
     agent.wait_until_ready()
 
     os.kill(agent.half("reader"), signal.SIGKILL)
-    code, said = agent.finished()
+    agent.wait_for("agent: the reader ended; starting it again")
+    agent.wait_for_all("reader: counting", "exporter: serving")
+    code, _ = agent.end(signal.SIGTERM)
+
+    assert code == 0
+
+
+def test_an_agent_that_is_started_again_goes_on_with_the_totals_of_the_one_before(
+    start: Start, ram: Path
+) -> None:
+    first = start(CONFIG, state=str(ram / "trafficd"))
+    first.wait_until_ready()
+    _, said = first.end(signal.SIGTERM)
+    second = start(CONFIG, state=str(ram / "trafficd"))
+    second.wait_until_ready()
+    _, later = second.end(signal.SIGTERM)
+
+    assert [line for line in said if "run of totals" in line]
+    assert "reader: going on with the totals of the reader before" in later
+    # Nobody held the queue of events between the two.
+    assert [line for line in later if "nobody held the event queue" in line]
+    assert {each.name: each.stat().st_mode & 0o777 for each in (ram / "trafficd").iterdir()} == {
+        "state": 0o600, "releases": 0o600,
+    }  # fmt: skip
+    assert (ram / "trafficd").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_on_a_disk_is_refused(start: Start, tmp_path: Path) -> None:
+    if os.statvfs(tmp_path).f_fsid == os.statvfs("/dev/shm").f_fsid:
+        pytest.skip("temporary files are in RAM here")
+
+    code, said = start(CONFIG, state=str(tmp_path / "state")).finished()
 
     assert code == 1
-    assert "agent: the reader ended; ending the other half" in said
+    assert [line for line in said if "not on a tmpfs" in line]
+    assert "agent: the reader cannot work like this; ending the other half" in said
+
+
+def test_a_second_agent_does_not_take_the_state_of_the_first(
+    start: Start, other_namespace: Namespace, ram: Path, tmp_path: Path
+) -> None:
+    first = start(CONFIG, state=str(ram))
+    first.wait_until_ready()
+
+    second = Agent(other_namespace, tmp_path / "agent.yml", state=str(ram))
+    code, said = second.finished()
+
+    assert code == 1
+    assert [line for line in said if "another agent has it" in line], said
+    assert first.end(signal.SIGTERM)[0] == 0
 
 
 def test_a_killed_agent_takes_both_halves_along(start: Start) -> None:

@@ -73,15 +73,26 @@ def test_every_command_helps_with_an_example(name: str) -> None:
     assert f"example: trafficd {name}" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("name", ["reader", "exporter"])
-def test_a_half_without_its_sockets_says_who_starts_it(name: str, tmp_path: Path) -> None:
+def test_a_reader_without_its_sockets_says_who_starts_it(tmp_path: Path) -> None:
     file = tmp_path / "agent.yml"
     file.write_text("")
 
-    done = command(name, "--config", file)
+    done = command("reader", "--config", file, "--state", "none")
 
     assert done.returncode == 1
     assert re.fullmatch(
-        r"trafficd: no socket named \S+ was handed over: start this half through .*\n",
+        r"trafficd: no netlink socket .* was handed over: start this half by its unit or by .*\n",
         done.stderr,
     )
+
+
+def test_an_exporter_without_a_reader_says_where_it_looked(tmp_path: Path) -> None:
+    file = tmp_path / "agent.yml"
+    file.write_text("")
+
+    nowhere = command("exporter", "--config", file)
+    nobody = command("exporter", "--config", file, "--releases", tmp_path / "releases")
+
+    assert (nowhere.returncode, nobody.returncode) == (1, 1)
+    assert "name its socket: --releases" in nowhere.stderr
+    assert nobody.stderr.startswith(f"trafficd: {tmp_path}/releases: No such file or directory")

@@ -1,7 +1,6 @@
 """Recorded link events go through the reader's own rules."""
 
 import itertools
-import socket
 from collections.abc import Iterator
 
 import pytest
@@ -10,10 +9,8 @@ from trafficd.clock import Moment
 from trafficd.demo.node import WINDOW_SECONDS, Node
 from trafficd.demo.recording import Recording
 from trafficd.demo.schedule import Closed, Moved, Opened, steps
-from trafficd.reader.handoff import Handoff
 from trafficd.releases import Release, Totals
 from trafficd.schema import ROUNDING_BYTES
-from trafficd.wire.frame import FRAME_BYTES, decode_frame
 
 GRID_POINT = 1_700_000_100
 
@@ -22,29 +19,19 @@ class Exporter:
     """The other end of a recording."""
 
     def __init__(self) -> None:
-        reader_end, self._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
-        self._handoff = Handoff(reader_end)
+        self._sent: list[Release] = []
         settings = Node("fra-1", 9791, 14).settings
-        self.recording = Recording(settings, self._handoff, after(0))
+        self.recording = Recording(settings, self._sent.append, after(0))
 
     def releases(self) -> Iterator[Release]:
-        while True:
-            try:
-                yield decode_frame(self._socket.recv(FRAME_BYTES))
-            except BlockingIOError:
-                return
-
-    def close(self) -> None:
-        self._handoff.close()
-        self._socket.close()
+        """Yield what was sent since the last call."""
+        while self._sent:
+            yield self._sent.pop(0)
 
 
 @pytest.fixture
-def exporter() -> Iterator[Exporter]:
-    made = Exporter()
-    yield made
-    made.close()
+def exporter() -> Exporter:
+    return Exporter()
 
 
 def after(seconds: float) -> Moment:

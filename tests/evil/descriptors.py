@@ -152,7 +152,7 @@ def _standard_output(world: World) -> str:
 
 @attempt(READER, name="one-way sockets: the reader hears the exporter")
 def _hear_exporter(world: World) -> str:
-    return _open_for_receiving(world.handed["releases"])
+    return _open_for_receiving(world.connection)
 
 
 def _open_for_receiving(descriptor: int) -> str:
@@ -168,18 +168,18 @@ def _open_for_receiving(descriptor: int) -> str:
 
 @attempt(EXPORTER, name="one-way sockets: the exporter speaks to the reader")
 def _speak_to_reader(world: World) -> str:
-    return f"{os.write(world.handed['releases'], _WHAT_IS_SENT)} bytes were sent"
+    return f"{os.write(world.connection, _WHAT_IS_SENT)} bytes were sent"
 
 
 @attempt(name="one-way sockets: a half speaks to the agent")
 def _speak_to_agent(world: World) -> str:
-    return f"{os.write(world.handed['agent'], _WHAT_IS_SENT)} bytes were sent"
+    return f"{os.write(world.lifeline, _WHAT_IS_SENT)} bytes were sent"
 
 
 @attempt(name="one-way sockets: a half hands a descriptor to the agent")
 def _hand_over(world: World) -> str:
     rights = struct.pack("@Niii", 20, socket.SOL_SOCKET, socket.SCM_RIGHTS, 2)
-    _send_message(world.handed["agent"], b"", rights.ljust(24, b"\0"))
+    _send_message(world.lifeline, b"", rights.ljust(24, b"\0"))
     return "a descriptor was sent"
 
 
@@ -194,7 +194,7 @@ def _publish_name(world: World) -> str:
         tunnel=Totals(),
         classes=(of_a_link,),
     )
-    os.write(world.handed["releases"], encode_frame(release))
+    os.write(world.connection, encode_frame(release))
     return str(world.ask("see page", text=world.facts["name"]))
 
 
@@ -255,7 +255,7 @@ def unix_address(name: bytes) -> bytes:
 def _send_on_each(world: World, address: bytes, flags: int) -> str:
     def act(descriptor: int) -> str:
         # These know their peer and look at no address; the other half would end by what it gets.
-        if world.is_control and descriptor in (world.handed["releases"], world.handed["agent"]):
+        if world.is_control and descriptor in (world.connection, world.lifeline):
             return ""
         flagged = flags | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
         data = _WHAT_IS_SENT

@@ -58,6 +58,7 @@ READ = {
     "/etc/passwd": "/etc/passwd",
     "/etc/hostname": "/etc/hostname",
     "the agent's own configuration": "{config}",
+    "the reader's state": "{state}",
     "a file that everybody may read": "{file}",
     "the package's own code": "{code}",
     "standard error, to hear the other half": "/proc/self/fd/2",
@@ -73,7 +74,7 @@ _OPEN_ONLY = ("/ns/", "/mem", "/dev/net/tun", "/dev/null", "/dev/mem", "/fd/")
 
 
 def _path(template: str, world: World) -> str:
-    return template.format(**world.facts, socket=world.handed["releases"])
+    return template.format(**world.facts, socket=world.connection)
 
 
 def _read(template: str, world: World) -> str:
@@ -240,6 +241,7 @@ def _write(template: str, flags: int, world: World) -> str:
 for _name, _template in (
     ("a file that everybody may write", "{file}"),
     ("the agent's own configuration", "{config}"),
+    ("the reader's state", "{state}"),
     ("its own memory", "/proc/self/mem"),
     ("the other half's memory", "/proc/{other}/mem"),
     ("its name in ps", "/proc/self/comm"),

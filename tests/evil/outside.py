@@ -70,7 +70,7 @@ def run_evil(
     with place.input.open() as standard_input, output.open("wb") as standard_output:
         process = subprocess.Popen(
             ["ip", "netns", "exec", place.namespace.name, sys.executable, "-m", "trafficd",
-             "agent", "--config", str(config)],
+             "agent", "--config", str(config), "--state", str(place.state)],
             stdin=standard_input, stdout=standard_output, stderr=subprocess.PIPE, text=True,
             env=environment, cwd=place.folder / "open", preexec_fn=_allow_dumps,
         )  # fmt: skip
@@ -78,7 +78,7 @@ def run_evil(
     late.start()
     answers = os.open(place.answers, os.O_RDWR)
     try:
-        return _Conversation(place, process, answers).hold()
+        return _Conversation(place, half, process, answers).hold()
     finally:
         os.close(answers)
         late.cancel()
@@ -105,11 +105,15 @@ def _allow_dumps() -> None:
 class _Conversation:
     """With one half, over the agent's standard error."""
 
-    def __init__(self, place: Planted, process: "subprocess.Popen[str]", answers: int) -> None:
+    def __init__(
+        self, place: Planted, half: str, process: "subprocess.Popen[str]", answers: int
+    ) -> None:
         self._place = place
+        self._half = half
         self._process = process
         self._answers = answers
         self._run = EvilRun()
+        self._has_ended = False
 
     def hold(self) -> EvilRun:
         missing = set(_READY)
@@ -118,14 +122,17 @@ class _Conversation:
             for ended in lines:
                 line = ended.rstrip()
                 if line.startswith("EVIL "):
-                    self._listen(json.loads(line.removeprefix("EVIL ")))
+                    # Whoever was started in its place has another chance, and is not asked.
+                    if not self._has_ended:
+                        self._listen(json.loads(line.removeprefix("EVIL ")))
                 else:
+                    self._has_ended |= line == f"agent: the {self._half} ended; starting it again"
                     self._run.said.append(line)
                     was_missing = bool(missing)
                     missing -= {each for each in missing if each in line}
                     if was_missing and not missing:
                         self._answer({**self._place.facts(), **self._processes()})
-                if self._run.is_done and self._process.poll() is None:
+                if (self._run.is_done or self._has_ended) and self._process.poll() is None:
                     self._process.send_signal(signal.SIGTERM)
         self._run.status = self._process.wait()
         return self._run

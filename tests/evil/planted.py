@@ -132,6 +132,7 @@ class Planted:
 
     namespace: Namespace
     folder: Path
+    state: Path
     ifindexes: dict[str, int]
     could: list[str]
     session: "subprocess.Popen[bytes]"
@@ -163,6 +164,7 @@ class Planted:
             "file": str(self.folder / "open" / "file"),
             "spare_file": str(self.folder / "open" / "spare"),
             "config": str(self.config),
+            "state": str(self.state / "state"),
             "code": trafficd.__file__,
             "package": str(Path(trafficd.__file__).parent),
             "unix_path": str(self.folder / "open" / "listening"),
@@ -177,6 +179,8 @@ class Planted:
         for name in ("file", "spare", "to-be-unlinked"):
             (self.folder / "open" / name).write_text(FILE_TEXT)
             (self.folder / "open" / name).chmod(0o666)
+        # Each agent begins a run of its own.
+        (self.state / "state").unlink(missing_ok=True)
 
     def provoke(self) -> None:
         """Change addresses, neighbours, routes, rules and an alias, and add a link, and undo it."""
@@ -202,6 +206,7 @@ def planted(namespace: Namespace) -> Iterator[Planted]:
     with contextlib.ExitStack() as ladder:
         folder = Path(ladder.enter_context(tempfile.TemporaryDirectory(prefix="trafficd-evil-")))
         _make_files(folder)
+        ram = ladder.enter_context(tempfile.TemporaryDirectory(prefix="trafficd-", dir="/dev/shm"))
         _batch(namespace, _LINKS)
         could = [what for what, command in _IF_IT_CAN.items() if _can(namespace, command)]
         session = subprocess.Popen(
@@ -212,7 +217,7 @@ def planted(namespace: Namespace) -> Iterator[Planted]:
         with entered(namespace.name):
             ears = _ears(ladder, folder)
             _track(TRACKED)
-        yield Planted(namespace, folder, _ifindexes(namespace), could, session, ears)
+        yield Planted(namespace, folder, Path(ram), _ifindexes(namespace), could, session, ears)
 
 
 def _can(namespace: Namespace, command: str) -> bool:

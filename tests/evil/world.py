@@ -123,7 +123,9 @@ class World:
     answers_path: str
     is_control: bool
     facts: dict[str, Any] = field(default_factory=dict)
-    handed: dict[str, int] = field(default_factory=dict)
+    handed: list[tuple[str, int]] = field(default_factory=list)
+    # Between the halves; it is there once both serve.
+    find_connection: Callable[[], int] = lambda: -1
     _answers: int = -1
     _received: bytes = b""
     _sequence: int = 1
@@ -131,7 +133,7 @@ class World:
     def __post_init__(self) -> None:
         """Open what cannot be opened later."""
         names = os.environ["LISTEN_FDNAMES"].split(":")
-        self.handed = {name: _FIRST_DESCRIPTOR + number for number, name in enumerate(names)}
+        self.handed = [(name, _FIRST_DESCRIPTOR + number) for number, name in enumerate(names)]
         opened = os.open(self.answers_path, os.O_RDWR)
         self._answers = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
         os.close(opened)
@@ -196,8 +198,18 @@ class World:
         return ", ".join(name for name, value in self.secrets().items() if value in data)
 
     def netlink_sockets(self) -> list[int]:
-        """Return the half's own netlink sockets: of events, of dumps."""
-        return [self.handed[f"{kind}@host"] for kind in ("events", "dumps")]
+        """Return the half's own netlink sockets: of events, of dumps, as the agent hands them."""
+        return [descriptor for name, descriptor in self.handed if name == "host"]
+
+    @property
+    def connection(self) -> int:
+        """The socket to the other half."""
+        return self.find_connection()
+
+    @property
+    def lifeline(self) -> int:
+        """The socket to the agent."""
+        return dict(self.handed)["agent"]
 
     def next_sequence(self) -> int:
         """Return a number for a request."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from trafficd.config import parse_config
-from trafficd.errors import MalformedFrameError
+from trafficd.errors import HalfEndedError, MalformedFrameError
 from trafficd.exporter.classes import ConfiguredClasses
 from trafficd.exporter.intake import Intake
 from trafficd.releases import Release, Totals
 from trafficd.service.lifeline import Lifeline, open_lifeline
-from trafficd.wire.frame import encode_frame
+from trafficd.wire.frame import encode_frame, past_frame, trimmed
 
 MIB = 1024 * 1024
 
@@ -43,6 +43,30 @@ async def test_a_release_of_other_words_or_finer_numbers_is_not_shown(
 
     async with asyncio.timeout(20):
         assert await intake.next_release() == release(2)
+
+
+async def test_a_past_release_is_not_shown(reader: tuple[socket.socket, Intake]) -> None:
+    reader_end, intake = reader
+    kept = [trimmed(encode_frame(release(at))) for at in (1, 2)]
+
+    for frame in (encode_frame(release(3)), *map(past_frame, kept), encode_frame(release(4))):
+        reader_end.send(frame)
+
+    async with asyncio.timeout(20):
+        shown = [await intake.next_release() for _ in range(2)]
+    assert shown == [release(3), release(4)]
+
+
+async def test_an_exporter_whose_reader_is_gone_ends_to_be_started_again(
+    reader: tuple[socket.socket, Intake],
+) -> None:
+    reader_end, intake = reader
+
+    reader_end.close()
+
+    with pytest.raises(HalfEndedError) as gone:
+        await intake.next_release()
+    assert gone.value.exit_code == 69
 
 
 async def test_what_is_no_frame_ends_the_exporter(reader: tuple[socket.socket, Intake]) -> None:

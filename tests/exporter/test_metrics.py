@@ -22,7 +22,7 @@ RELEASE = Release(
     tunnel=Totals(5 * MIB, 6 * MIB),
     classes=(("l2tp", Totals(MIB, 2 * MIB)), ("wireguard", Totals(4 * MIB, 4 * MIB))),
     utilisation=Utilisation(receive=(100, 80, *(0,) * 33, 2), transmit=(*(0,) * 34, 288, 0)),
-    faults=Faults(overruns=1, malformed=2),
+    faults=Faults(overruns=1, malformed=2, gaps=3),
 )
 
 

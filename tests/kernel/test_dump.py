@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import select
 import socket
 import struct
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -113,7 +113,9 @@ async def test_dump_through_which_links_come_is_not_whole_and_the_next_one_is(
 
 async def test_names_are_those_that_iproute2_lists(namespace: Namespace) -> None:
     batch(namespace, [f"link add a{n} type veth peer name b{n}" for n in range(60)])
-    expected = {ifindex: link.name for ifindex, link in kernel_links(namespace.name).items()}
+    expected = {
+        ifindex: link.name.encode() for ifindex, link in kernel_links(namespace.name).items()
+    }
 
     async with reading(namespace) as (reader, _):
         found = await named(reader, list(expected))
@@ -127,7 +129,7 @@ async def test_a_name_comes_with_counters_and_type_of_the_link(namespace: Namesp
         async with reading(namespace) as (reader, _):
             (found,) = await named(reader, [77])
 
-    assert os.fsencode(found.identity.name) == b"tun-\xfe"
+    assert found.identity.name == b"tun-\xfe"
     assert found.identity.link_type == 65534  # ARPHRD_NONE, linux/if_arp.h
     assert found.counters == LinkCounters(4321, 0)
 
@@ -238,7 +240,12 @@ async def first_answer(reader: LinkReader) -> None:
 
 async def named(reader: LinkReader, ifindexes: list[int]) -> list[LinkChanged]:
     async with asyncio.timeout(20):
-        return [link async for links in reader.names(ifindexes) for link in links]
+        return [copied(link) async for links in reader.names(ifindexes) for link in links]
+
+
+def copied(link: LinkChanged) -> LinkChanged:
+    """Return *link* with its name as it is until the next ones are asked for."""
+    return replace(link, identity=replace(link.identity, name=bytes(link.identity.name)))
 
 
 async def dump_of_a_quiet_moment(

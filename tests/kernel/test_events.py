@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_final_counters_come_with_the_removal_of_a_session(namespace: Namespace)
     assert seen[0].counters == LinkCounters(0, 0)
     assert isinstance(seen[-1], LinkRemoved)
     assert seen[-1].counters == LinkCounters(tun.rx_bytes, tun.tx_bytes)
-    assert {event.identity.name for event in seen} == {"tun0"}
+    assert {event.identity.name for event in seen} == {b"tun0"}
 
 
 def test_a_queue_without_events_is_empty(namespace: Namespace) -> None:
@@ -62,10 +63,10 @@ def test_a_turn_reads_no_more_than_it_was_allowed_and_leaves_the_rest(
         for number in range(5):
             namespace.ip("link", "add", f"br{number}", "type", "bridge")
 
-        turns = [[e for d in events.drain(2) for e in d.events] for _ in range(4)]
+        turns = [drained(events, most=2) for _ in range(4)]
 
     names = [[event.identity.name for event in turn] for turn in turns]
-    assert names == [["br0", "br1"], ["br2", "br3"], ["br4"], []]
+    assert names == [[b"br0", b"br1"], [b"br2", b"br3"], [b"br4"], []]
 
 
 def test_an_overrun_is_told_once_and_what_was_queued_before_it_comes_all_the_same(
@@ -78,15 +79,15 @@ def test_an_overrun_is_told_once_and_what_was_queued_before_it_comes_all_the_sam
         TunSession(namespace.name, "tun-lost", rx_bytes=1000).close()
 
         with pytest.raises(EventsOverrunError):
-            seen.extend(event for decoded in events.drain() for event in decoded.events)
+            drain_into(seen, events)
         afterwards = drained(events)
         TunSession(namespace.name, "tun-last", rx_bytes=77).close()
         last = drained(events)
 
-    assert [e.identity.name for e in seen if isinstance(e, LinkRemoved)] == ["tun-first"]
-    assert {e.identity.name for e in seen} == {"tun-first", "noise"}
+    assert [e.identity.name for e in seen if isinstance(e, LinkRemoved)] == [b"tun-first"]
+    assert {e.identity.name for e in seen} == {b"tun-first", b"noise"}
     assert afterwards == []
-    assert last[-1].identity.name == "tun-last"
+    assert last[-1].identity.name == b"tun-last"
     assert last[-1].counters == LinkCounters(77, 0)
 
 
@@ -121,5 +122,72 @@ def test_events_from_another_sender_than_the_kernel_are_ignored(namespace: Names
     assert max(e.counters.rx_bytes for e in seen if e.counters) == 321
 
 
-def drained(events: EventSocket) -> list[LinkEvent]:
-    return [event for decoded in events.drain() for event in decoded.events]
+def drained(events: EventSocket, most: int | None = None) -> list[LinkEvent]:
+    found: list[LinkEvent] = []
+    drain_into(found, events, most)
+    return found
+
+
+def drain_into(found: list[LinkEvent], events: EventSocket, most: int | None = None) -> None:
+    for decoded in events.drain(most):
+        found.extend(copied(event) for event in decoded.events)
+
+
+def copied(event: LinkEvent) -> LinkEvent:
+    """Return *event* with its name as it is until the next one is asked for."""
+    return replace(event, identity=replace(event.identity, name=bytes(event.identity.name)))
+
+
+def test_an_event_stays_in_the_queue_until_the_next_one_is_asked_for(namespace: Namespace) -> None:
+    with listening(namespace) as (events, _):
+        for number in range(3):
+            namespace.ip("link", "add", f"br{number}", "type", "bridge")
+
+        # As where the process is killed: nobody asks for the next one.
+        first = [copied(each) for each in next(events.drain()).events]
+        again = drained(events)
+
+    assert [each.identity.name for each in first] == [b"br0"]
+    assert [each.identity.name for each in again] == [b"br0", b"br1", b"br2"]
+
+
+def test_a_name_is_there_until_the_next_event_is_asked_for(namespace: Namespace) -> None:
+    with listening(namespace) as (events, _):
+        for number in range(2):
+            namespace.ip("link", "add", f"br{number}", "type", "bridge")
+
+        queue = events.drain()
+        (first,) = next(queue).events
+        before = bytes(first.identity.name)
+        next(queue)
+        after = bytes(first.identity.name)
+
+    assert before == b"br0"
+    # The place is taken by the next message, of the same shape.
+    assert after == b"br1"
+
+
+def test_nothing_of_a_drained_queue_stays_in_memory(namespace: Namespace) -> None:
+    with listening(namespace) as (events, _):
+        TunSession(namespace.name, "tun0", rx_bytes=1000).close()
+        drained(events)
+
+        assert not any(events._buffer)
+
+
+def test_drops_are_told_once_and_again_to_a_successor_who_was_not_told(
+    namespace: Namespace,
+) -> None:
+    with listening(namespace, buffer_bytes=16_384) as (events, _):
+        before = events.told_drops
+        queue_link_events(namespace.name, 300)
+        with pytest.raises(EventsOverrunError):
+            drained(events)
+        after = events.told_drops
+        drained(events)
+
+        assert before == 0
+        assert after > 200
+        events.told_drops = before
+        with pytest.raises(EventsOverrunError):
+            drained(events)

@@ -29,7 +29,7 @@ def link(
     peer: int = 0,
     secret: str = "",
 ) -> FoundLink:
-    identity = LinkIdentity(name, LINK_TYPES[link_type], is_slave=False)
+    identity = LinkIdentity(name.encode(), LINK_TYPES[link_type], is_slave=False)
     return FoundLink(namespace, ifindex, identity, kind, "up", master, lower, peer, 0, 0, secret)
 
 

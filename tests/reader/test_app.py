@@ -15,15 +15,20 @@ import pytest
 
 from tests.conftest import FakeClock, Namespace
 from tests.lab import TunSession, open_and_close_sessions, queue_link_events
-from trafficd.config import AgentSettings, parse_config
-from trafficd.errors import HalfEndedError
+from trafficd.config import parse_config
+from trafficd.continuity.keeper import Keeper
+from trafficd.continuity.state_file import state_in_memory
 from trafficd.kernel.sockets import LinkSockets, open_link_sockets
 from trafficd.log import Message
-from trafficd.reader.app import Reader, run_reader
+from trafficd.reader.app import Reader, Surroundings, run_reader
+from trafficd.reader.configuration import Configuration
 from trafficd.reader.watch import NamespaceWatch
 from trafficd.releases import Release, Totals
 from trafficd.service.lifecycle import run_until
-from trafficd.wire.frame import FRAME_BYTES, decode_frame
+from trafficd.service.lifeline import Lifeline, text_message
+from trafficd.service.notify import ServiceManager
+from trafficd.service.releases import connected_releases
+from trafficd.wire.frame import FRAME_BYTES, decode_frame, is_past
 
 pytestmark = pytest.mark.kernel
 
@@ -79,40 +84,66 @@ class HandClock(FakeClock):
 
 
 class Running:
-    """A reader that runs: its clock, what it released, and what it read anew."""
+    """A reader that runs: its clock, what it released, and how it is told of other rules."""
 
-    def __init__(
-        self, clock: HandClock, links: list[LinkSockets], ends: tuple[socket.socket, socket.socket]
-    ) -> None:
+    def __init__(self, clock: HandClock, links: list[LinkSockets]) -> None:
         self.clock = clock
-        self.reread: Callable[[], AgentSettings] = parse_settings
-        reader_end, self._exporter_end = ends
-        self._reader = Reader(
-            parse_settings(),
-            links=links,
-            exporter=reader_end,
-            clock=clock,
-            reread=lambda: self.reread(),
-        )
+        listener, self._exporter_end = connected_releases()
+        self._address = listener.getsockname()
+        self._exporter_end.setblocking(False)
+        self._texts, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._there = there
+        self._lifeline = Lifeline(there)
+        self._reader = Reader(configuration(), surroundings(links, listener, clock, self._lifeline))
 
     async def work_until(self, stop: asyncio.Event) -> None:
         """Run its workers."""
         await run_until(stop, self._reader.workers())
 
     async def start(self) -> None:
-        """Start it."""
+        """Start it; the exporter has been answered when this returns."""
+        self._lifeline.listen(lambda: None)
         await self._reader.start()
+        await self._answers()
+
+    async def _answers(self) -> None:
+        for _ in range(100_000):
+            with contextlib.suppress(BlockingIOError):
+                if self._exporter_end.recv(1, socket.MSG_PEEK):
+                    return
+            await asyncio.sleep(0)
+        raise AssertionError("not answered")
 
     def close(self) -> None:
-        """Close both its sockets and the exporter's end."""
-        self._reader.close()
+        """Close its sockets and what is at their other ends."""
+        asyncio.get_running_loop().remove_reader(self._there)
+        for each in (self._reader, self._exporter_end, self._texts, self._there):
+            each.close()
+
+    def hand_down(self, links: str = "") -> None:
+        """Tell it of other rules, as the agent does at SIGHUP."""
+        self._texts.send(text_message(text_of(links)))
+
+    def loses_its_exporter(self) -> None:
+        """Have the exporter be gone."""
         self._exporter_end.close()
 
-    def releases(self) -> Iterator[Release]:
+    async def gets_an_exporter(self) -> None:
+        """Have another exporter connect, and be answered."""
+        self._exporter_end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._exporter_end.connect(self._address)
+        self._exporter_end.setblocking(False)
+        await self._answers()
+
+    def frames(self) -> Iterator[bytes]:
         """Yield what has arrived at the exporter since the last call."""
         with contextlib.suppress(BlockingIOError):
             while frame := self._exporter_end.recv(2 * FRAME_BYTES):
-                yield decode_frame(frame)
+                yield frame
+
+    def releases(self) -> Iterator[Release]:
+        """Yield the releases that have arrived at the exporter since the last call."""
+        return map(decode_frame, self.frames())
 
     async def knows_link(self, ifindex: int) -> None:
         """Return when the reader has found the link *ifindex* in its only namespace."""
@@ -160,8 +191,20 @@ def said() -> Iterator[Said]:
     logger.setLevel(level)
 
 
-def parse_settings(links: str = "") -> AgentSettings:
-    return parse_config(f"window: 5m\n{links}")
+def text_of(links: str = "") -> str:
+    return f"window: 5m\n{links}"
+
+
+def configuration() -> Configuration:
+    return Configuration(parse_config(text_of()), text_of())
+
+
+def surroundings(
+    links: list[LinkSockets], releases: socket.socket, clock: HandClock, lifeline: Lifeline
+) -> Surroundings:
+    """What a reader works with that nothing has to outlive."""
+    keeper, manager = Keeper(state_in_memory()), ServiceManager({})
+    return Surroundings(links, releases, clock, keeper, lifeline, manager)
 
 
 @contextlib.asynccontextmanager
@@ -169,13 +212,11 @@ async def running(
     *namespaces: Namespace, event_buffer_bytes: int = 0, utc_seconds: float = START
 ) -> AsyncIterator[Running]:
     """A reader of *namespaces* at work; it ends with the block."""
-    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    exporter_end.setblocking(False)
     links = [open_link_sockets(each.name) for each in namespaces]
     for each in links:
         if event_buffer_bytes:
             each.events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, event_buffer_bytes)
-    found = Running(HandClock(utc_seconds), links, (reader_end, exporter_end))
+    found = Running(HandClock(utc_seconds), links)
     stop = asyncio.Event()
     async with asyncio.timeout(60), contextlib.AsyncExitStack() as ladder:
         ladder.callback(found.close)
@@ -272,9 +313,8 @@ async def test_new_rules_count_from_then_on_and_lose_no_byte(
     new_rules = "links: [{name: tun*, class: other, population: shared}]"
 
     async with running(namespace) as reader:
-        reader.reread = lambda: parse_settings(new_rules)
         with TunSession(namespace.name, "tun0", rx_bytes=3 * MIB - 7) as session:
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down(new_rules)
             await said.wait_for(Message.RULES_REREAD)
             session.receive(2 * MIB + 7)
             open_and_close_sessions(namespace.name, [MIB] * 5)
@@ -293,12 +333,10 @@ async def test_rules_that_come_back_find_their_class_as_they_left_it(
 
     async with running(namespace) as reader:
         with TunSession(namespace.name, "tun0", rx_bytes=3 * MIB) as session:
-            reader.reread = lambda: parse_settings(new_rules)
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down(new_rules)
             await said.wait_for(Message.RULES_REREAD)
             session.receive(20 * MIB)
-            reader.reread = parse_settings
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down()
             await said.wait_for(Message.RULES_REREAD)
             session.receive(MIB)
             await reader.clock.run(400)
@@ -325,9 +363,7 @@ async def test_rules_that_change_under_many_sessions_lose_no_byte(
             )
             while not sessions.done():
                 changes += 1
-                text = rules[changes % 2]
-                reader.reread = lambda text=text: parse_settings(text)  # type: ignore[misc]  # a default
-                os.kill(os.getpid(), signal.SIGHUP)
+                reader.hand_down(rules[changes % 2])
                 await said.wait_for(Message.RULES_REREAD)
         # What is short of a mebibyte is rounded away.
         open_and_close_sessions(namespace.name, [MIB - sum(sizes) % MIB])
@@ -341,14 +377,12 @@ async def test_rules_that_change_under_many_sessions_lose_no_byte(
 async def test_a_bad_file_keeps_the_rules_that_are(namespace: Namespace, said: Said) -> None:
     async with running(namespace) as reader:
         with TunSession(namespace.name, "tun0", rx_bytes=3 * MIB) as session:
-            reader.reread = lambda: parse_settings("links: [{name: tun*, clas: other}]")
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down("links: [{name: tun*, clas: other}]")
             await said.wait_for(Message.RULES_REFUSED)
             session.receive(MIB)
             await reader.clock.run(400)
             release = reader.last()
-            reader.reread = parse_settings
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down()
             await said.wait_for(Message.RULES_REREAD)
 
     assert dict(release.classes)["openvpn"] == Totals(4 * MIB, 0)
@@ -358,8 +392,7 @@ async def test_other_keys_that_changed_are_said_to_need_a_restart(
     namespace: Namespace, said: Said
 ) -> None:
     async with running(namespace) as reader:
-        reader.reread = lambda: parse_config("window: 10m")
-        os.kill(os.getpid(), signal.SIGHUP)
+        reader.hand_down("node: {location: elsewhere}")
         await said.wait_for(Message.RESTART_NEEDED)
         await reader.clock.run(400)
 
@@ -488,7 +521,7 @@ async def test_no_log_line_names_a_link(namespace: Namespace, said: Said) -> Non
     async with running(namespace, event_buffer_bytes=16_384) as reader:
         queue_link_events(namespace.name, 400)
         open_and_close_sessions(namespace.name, [54_321])
-        os.kill(os.getpid(), signal.SIGHUP)
+        reader.hand_down()
         await said.wait_for(Message.RULES_REREAD)
         await reader.clock.run(400)
 
@@ -500,9 +533,10 @@ async def test_no_log_line_names_a_link(namespace: Namespace, said: Said) -> Non
 async def test_run_reader_ends_on_sigterm_and_closes_every_socket(
     namespace: Namespace, said: Said
 ) -> None:
-    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener, exporter_end = connected_releases()
     sockets = open_link_sockets(namespace.name)
     clock = HandClock()
+    given = surroundings([sockets], listener, clock, Lifeline(None))
 
     async def terminate() -> None:
         await clock.run(1)
@@ -511,47 +545,33 @@ async def test_run_reader_ends_on_sigterm_and_closes_every_socket(
     with exporter_end:
         async with asyncio.timeout(10), asyncio.TaskGroup() as group:
             group.create_task(terminate())
-            await run_reader(
-                parse_settings(),
-                links=[sockets],
-                exporter=reader_end,
-                clock=clock,
-                reread=parse_settings,
-                lock=lambda: None,
-            )
+            await run_reader(configuration(), given, lock=lambda: None)
         frames = [exporter_end.recv(2 * FRAME_BYTES), exporter_end.recv(1)]
 
     assert decode_frame(frames[0]).at == 0
     assert frames[1] == b""
-    assert [sockets.events.fileno(), sockets.dumps.fileno()] == [-1, -1]
+    assert [each.fileno() for each in (sockets.events, sockets.dumps, listener)] == [-1, -1, -1]
     assert said.messages[-1] == Message.READER_STOPPED.value
 
 
-async def test_a_reader_whose_exporter_is_gone_ends_with_that_reason(namespace: Namespace) -> None:
-    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    clock = HandClock()
-    reader = Reader(
-        parse_settings(),
-        links=[open_link_sockets(namespace.name)],
-        exporter=reader_end,
-        clock=clock,
-        reread=parse_settings,
-    )
+async def test_a_reader_whose_exporter_is_gone_counts_on_and_tells_the_next_one_all(
+    namespace: Namespace,
+) -> None:
+    async with running(namespace) as reader:
+        with TunSession(namespace.name, "tun0", rx_bytes=3 * MIB) as session:
+            reader.loses_its_exporter()
+            await reader.clock.run(400)
+            session.receive(MIB)
+            await reader.clock.run(600)
+            await reader.gets_an_exporter()
+            frames = list(reader.frames())
 
-    async def ask() -> None:
-        with pytest.raises(HalfEndedError, match="the exporter is gone"):
-            await run_until(asyncio.Event(), reader.workers())
-
-    async with asyncio.timeout(10):
-        await reader.start()
-        exporter_end.close()
-        async with asyncio.TaskGroup() as group:
-            asking = group.create_task(ask())
-            running_clock = group.create_task(clock.run(400))
-            asking.add_done_callback(lambda _: running_clock.cancel())
-    reader.close()
-
-    assert clock.now().utc_seconds == START + 400
+    releases = [decode_frame(each) for each in frames]
+    assert [release.at - START for release in releases] == [1000, 400, 700]
+    assert [is_past(each) for each in frames] == [False, True, True]
+    assert [release.tunnel for release in releases] == [
+        Totals(4 * MIB, 0), Totals(3 * MIB, 0), Totals(4 * MIB, 0),
+    ]  # fmt: skip
 
 
 async def test_a_kernel_that_keeps_a_sample_waiting_makes_no_window_short(

@@ -1,9 +1,6 @@
 """Two readers on a real kernel whose links differ in what may not be known: one log, one frame."""
 
 import contextlib
-import os
-import signal
-from typing import NoReturn
 
 import pytest
 
@@ -11,7 +8,6 @@ from tests.conftest import Namespace
 from tests.lab import TunSession, without_ipv6
 from tests.reader.test_app import Said, running
 from tests.reader.test_app import said as said
-from trafficd.errors import ConfigError
 from trafficd.log import Message
 from trafficd.releases import Release, Totals
 from trafficd.wire.frame import encode_frame
@@ -40,20 +36,15 @@ async def run(
                 session.receive(MIB)
             await reader.clock.run(380 if is_early else 310)
             sessions[0].receive(20 * MIB)
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down()
             await said.wait_for(Message.RULES_REREAD)
-            reader.reread = refused
-            os.kill(os.getpid(), signal.SIGHUP)
+            reader.hand_down("links: no list")
             await said.wait_for(Message.RULES_REFUSED)
             await reader.clock.run(300)
             for session in sessions:
                 session.receive(3 * MIB)
         await reader.clock.run(300)
         return list(reader.releases()), list(said.messages)
-
-
-def refused() -> NoReturn:
-    raise ConfigError(["no"])
 
 
 async def test_names_numbers_and_moments_leave_frames_and_log_as_they_are(

@@ -183,7 +183,7 @@ async def test_veth_keeps_what_was_last_seen_where_its_final_counter_falls_back(
         event.counters.rx_bytes
         for each in datagrams
         for event in decode_link_messages(each).events
-        if isinstance(event, LinkRemoved) and event.identity.name == "veth0" and event.counters
+        if isinstance(event, LinkRemoved) and event.identity.name == b"veth0" and event.counters
     ]
     assert truth.rx_bytes > final[0]
     assert truth.tx_bytes > 0

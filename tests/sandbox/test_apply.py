@@ -104,7 +104,7 @@ def start(namespace: "Namespace", folder: Path) -> Iterator[Start]:
         file = folder / "agent.yml"
         file.write_text(machine.configuration() + config)
         file.chmod(0o600)
-        started.append(Agent(namespace, file, ignores_children=False))
+        started.append(Agent(namespace, file))
         return started[-1]
 
     yield start_agent
@@ -171,7 +171,7 @@ def test_a_half_holds_its_sockets_and_loop_and_nothing_else(start: Start) -> Non
     finally:
         os.close(inherited)
 
-    for half, sockets in ((reader, 6), (exporter, 6)):
+    for half, sockets in ((reader, 7), (exporter, 6)):
         assert {half.pop("0"), half.pop("1")} == {"/dev/null"}
         assert half.pop("2").startswith("pipe:")
         kinds = sorted(re.sub(r":\[\d+\]$", "", each) for each in half.values())
@@ -253,8 +253,8 @@ def test_a_layer_that_cannot_be_installed_ends_the_agent_before_a_byte_is_counte
         import errno, os, sys
         from tests.sandbox import machine
         machine.forbid(dict.fromkeys({list(calls)!r}, errno.{answer}))
-        os.execv(sys.executable, [sys.executable, "-m", "trafficd", "agent", "--config",
-                                  {str(folder / "agent.yml")!r}])
+        os.execv(sys.executable, [sys.executable, "-m", "trafficd", "agent", "--state", "none",
+                                  "--config", {str(folder / "agent.yml")!r}])
     """
 
     done = subprocess.run(
@@ -289,7 +289,7 @@ def test_nothing_is_looked_for_once_a_half_is_locked(
     web = readable_web_config(public_folder)
     agent = start(f"window: 5m\nmetrics: {{web_config: {web / 'web.yml'}}}\n")
     agent.wait_until_ready()
-    for text in ((web / "web.yml").read_text(), "nonsense: [", "tls_server_config: {}"):
+    for text in ("nonsense: [", "tls_server_config: {}", (web / "web.yml").read_text()):
         issue(web)
         (web / "web.yml").write_text(f"# another\n{text}")
         agent.process.send_signal(signal.SIGHUP)
@@ -300,9 +300,14 @@ def test_nothing_is_looked_for_once_a_half_is_locked(
                 "https://127.0.0.1:9787/metrics", "-o", "/dev/null",
             )  # fmt: skip
     os.kill(agent.half("exporter"), signal.SIGKILL)
-    agent.finished()
+    agent.wait_for("exporter: serving")
+    # Of the exporter, that is an end of its own.
+    os.kill(agent.half("reader"), signal.SIGKILL)
+    agent.wait_for_all("reader: counting", "exporter: serving")
+    agent.end(signal.SIGTERM)
 
-    assert noted.read_text().splitlines() == ["shows_that_this_works"] * 4
+    # Seven halves were started.
+    assert noted.read_text().splitlines() == ["shows_that_this_works"] * 7
 
 
 def test_a_release_looks_for_nothing_either(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from tests.sandbox.machine import all_but, in_child
 from trafficd.config import Layer, SandboxSettings
 from trafficd.errors import SandboxError
 from trafficd.sandbox.apply import Half, enter_sandbox
+from trafficd.service.releases import connected_releases
 
 pytestmark = [
     pytest.mark.kernel,
@@ -36,6 +37,7 @@ SIOCGIFCONF = 0x8912
 PR_GET_NAME = 16
 IO_URING_SETUP = 425
 PIDFD_OPEN = 434
+SO_MEMINFO = 55
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -115,16 +117,18 @@ ATTEMPTS: dict[str, Callable[[Doors], object]] = {
     "priority": lambda _: os.getpriority(os.PRIO_PROCESS, 0),
     "unlocking memory": lambda _: call("munlockall"),
 }
-# What a reader cannot and an exporter needs.
+# What a reader cannot, and an exporter needs most of it.
 READER_ATTEMPTS: dict[str, Callable[[Doors], object]] = {
-    "accept": lambda doors: doors.listener.accept(),
     "sendmsg": lambda doors: doors.datagrams.sendmsg([b"x"]),
     "thread": lambda _: in_thread(),
     "listen": lambda doors: doors.listener.listen(),
-    "shutdown": lambda doors: doors.client.shutdown(socket.SHUT_WR),
     "setsockopt": lambda doors: doors.client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     "dup": lambda doors: os.dup(doors.client.fileno()),
-    "getsockname": lambda doors: doors.client.getsockname(),
+    "peer": lambda doors: doors.client.getpeername(),
+    "who is at the other end": lambda doors: doors.datagrams.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, 12
+    ),
+    "TCP connections": lambda doors: doors.client.getsockopt(socket.IPPROTO_TCP, 11, 104),
 }
 EXPORTER_ATTEMPTS: dict[str, Callable[[Doors], object]] = {
     "other options": lambda doors: doors.listener.setsockopt(
@@ -246,6 +250,19 @@ def test_what_a_half_is_there_for_goes_on() -> None:
         assert attempted(half, SECCOMP_ONLY, work) == "done"
 
 
+def test_a_reader_answers_exporters_hears_none_of_them_and_asks_for_drops() -> None:
+    def work(_: Doors) -> None:
+        connection, _address = listener.accept()
+        connection.shutdown(socket.SHUT_RD)
+        connection.send(b"frame")
+        assert exporter.recv(5) == b"frame"
+        listener.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
+
+    listener, exporter = connected_releases()
+    with listener, exporter:
+        assert attempted(Half.READER, SECCOMP_ONLY, work) == "done"
+
+
 def test_another_architecture_ends_the_process() -> None:
     if os.uname().machine != "x86_64":
         pytest.skip("x32 is of x86-64")
@@ -291,6 +308,7 @@ found = ctypes.util.find_library
 ctypes.util.find_library = lambda name: None if name == "seccomp" else found(name)
 from trafficd.config import SandboxSettings
 from trafficd.sandbox.apply import Half, enter_sandbox
+from trafficd.service.releases import connected_releases
 from trafficd.errors import SandboxError
 try:
     enter_sandbox(Half.READER, SandboxSettings())

@@ -196,10 +196,9 @@ def test_other_programs_lose_nothing_when_the_reader_does_not_read(namespace: Na
         sockets.events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         queue_link_events(namespace.name, 30)
         others = queued(sockets.all_events)
-        with pytest.raises(OSError, match="No buffer space"):
-            queued(sockets.events)
+        ours = queued(sockets.events)
 
-    assert len(others) == 30
+    assert len(ours) < len(others) == 30
     assert {len(each) - struct.unpack_from("=I", each)[0] for each in others} == {0}
 
 

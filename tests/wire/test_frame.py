@@ -5,12 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trafficd.errors import MalformedFrameError
-from trafficd.releases import Faults, Release, Totals
-from trafficd.schema import MOST_CLASSES
-from trafficd.wire.frame import FRAME_BYTES, decode_frame, encode_frame
+from trafficd.releases import Faults, Release, Totals, Utilisation
+from trafficd.schema import MOST_CLASSES, UTILISATION_PERCENTS
+from trafficd.wire.frame import (
+    FRAME_BYTES,
+    decode_frame,
+    encode_frame,
+    is_past,
+    past_frame,
+    trimmed,
+)
 
 _u64 = st.integers(0, 2**64 - 1)
 _totals = st.builds(Totals, _u64, _u64)
+_buckets = len(UTILISATION_PERCENTS) + 1
+_slots = st.lists(st.integers(0, 2**32 - 1), min_size=_buckets, max_size=_buckets).map(tuple)
 _names = st.from_regex(r"[a-z][a-z0-9_-]{0,31}", fullmatch=True)
 _releases = st.builds(
     Release,
@@ -22,7 +31,8 @@ _releases = st.builds(
     classes=st.lists(
         st.tuples(_names, _totals), max_size=MOST_CLASSES, unique_by=lambda each: each[0]
     ).map(tuple),
-    faults=st.builds(Faults, _u64, _u64),
+    utilisation=st.builds(Utilisation, _slots, _slots),
+    faults=st.builds(Faults, _u64, _u64, _u64),
 )
 
 
@@ -32,6 +42,18 @@ def test_a_release_comes_back_from_a_frame_of_the_one_size(release: Release) -> 
 
     assert len(frame) == FRAME_BYTES
     assert decode_frame(frame) == release
+
+
+@given(_releases)
+def test_a_release_that_was_kept_comes_back_marked_as_past(release: Release) -> None:
+    kept = trimmed(encode_frame(release))
+
+    frame = past_frame(kept)
+
+    assert len(frame) == FRAME_BYTES
+    assert decode_frame(frame) == release
+    assert [is_past(frame), is_past(encode_frame(release))] == [True, False]
+    assert not kept.endswith(b"\0")
 
 
 @given(st.binary(max_size=FRAME_BYTES + 10))
@@ -64,8 +86,8 @@ def test_a_frame_of_another_version_says_what_to_do() -> None:
 
 def test_a_frame_that_claims_more_classes_than_fit_is_refused() -> None:
     frame = bytearray(encode_frame(Release(0, 0, 0, Totals(), Totals(), ())))
-    # After magic, nine counters of 8 bytes, and two times 36 of 4 bytes.
-    frame[364] = MOST_CLASSES + 1
+    # After magic, ten counters of 8 bytes, and two times 36 of 4 bytes.
+    frame[372] = MOST_CLASSES + 1
 
     with pytest.raises(MalformedFrameError, match="33 classes, at most 32"):
         decode_frame(bytes(frame))

@@ -14,27 +14,27 @@ import trafficd
 from trafficd.audit import proc
 from trafficd.audit.checks.code import code_findings, program_finding, startup_findings
 from trafficd.audit.checks.configuration import configuration_findings
-from trafficd.audit.checks.descriptors import agent_finding, descriptor_findings
+from trafficd.audit.checks.descriptors import descriptor_findings
 from trafficd.audit.checks.identity import identity_findings
 from trafficd.audit.checks.memory import memory_findings
 from trafficd.audit.checks.message import message_findings
 from trafficd.audit.checks.outside import outside_findings
+from trafficd.audit.checks.sockets import agent_finding
+from trafficd.audit.checks.state import state_findings
 from trafficd.audit.checks.system_calls import system_call_findings
 from trafficd.audit.claims import CLAIMS
-from trafficd.audit.descriptors import open_descriptors
-from trafficd.audit.facts import Agent, Configuration, Host, Process
+from trafficd.audit.facts import Configuration, Host, Node, Process
 from trafficd.audit.fetch import fetch_page
-from trafficd.audit.find import Found, find_halves
+from trafficd.audit.find import find_halves
 from trafficd.audit.finding import Finding, Unread
+from trafficd.audit.node import gather_node
 from trafficd.audit.outside import gather_outside
 from trafficd.audit.package import gather_code, gather_startup
 from trafficd.audit.page import Expected, Message, read_message
-from trafficd.audit.process import gather_process
 from trafficd.audit.report import Report
 from trafficd.config import AgentSettings, read_config
 from trafficd.errors import TrafficdError
 from trafficd.rules import Population
-from trafficd.sandbox.apply import Half
 from trafficd.sandbox.inspect import landlock_version, system_calls
 
 _ROOT = 0
@@ -51,17 +51,17 @@ def run_audit(config: Path, *, agent: int | None, credentials: Path | None) -> R
         raise TrafficdError("audit: only root may ask the kernel about another's processes")
     settings = read_config(config)
     found = find_halves(config, agent=agent)
-    reader = gather_process(Half.READER, found.reader)
-    exporter = gather_process(Half.EXPORTER, found.exporter)
-    page = fetch_page(exporter, settings.metrics, credentials=credentials)
+    node = gather_node(found, settings.namespaces)
+    of_file = _configuration(config, settings, is_as_given=found.is_as_given)
+    page = fetch_page(node.exporter, settings.metrics, credentials=credentials)
     message = page if isinstance(page, Unread) else read_message(page)
+    own = {os.getpid(), node.reader.number, node.exporter.number}
     findings = [
-        *_of_halves(reader, exporter, _configuration(config, settings)),
-        *_of_agent(found),
-        *message_findings(message, _expected(settings), _configuration(config, settings)),
-        *outside_findings(gather_outside({os.getpid(), reader.number, exporter.number})),
+        *_of_node(node, of_file),
+        *message_findings(message, _expected(settings), of_file),
+        *outside_findings(gather_outside(own)),
     ]
-    _still_the_same(reader, exporter)
+    _still_the_same(node.reader, node.exporter)
     order = {identity: place for place, identity in enumerate(CLAIMS)}
     # Stable: findings of one identity stay in the order of processes.
     findings.sort(key=lambda each: order[each.identity])
@@ -69,31 +69,21 @@ def run_audit(config: Path, *, agent: int | None, credentials: Path | None) -> R
     return Report(trafficd.__version__, tuple(findings), shown)
 
 
-def _of_halves(reader: Process, exporter: Process, settings: Configuration) -> Iterator[Finding]:
+def _of_node(node: Node, settings: Configuration) -> Iterator[Finding]:
     code, startup, host = gather_code(), gather_startup(), _host()
+    halves = (node.reader, node.exporter)
     yield from code_findings(code)
     yield from startup_findings(startup)
-    yield from configuration_findings(settings, (reader, exporter))
-    for process in (reader, exporter):
+    yield from configuration_findings(settings, halves)
+    for process in halves:
         yield program_finding(process, code, startup)
         yield from identity_findings(process)
         yield from memory_findings(process, host)
         yield from system_call_findings(process, host, settings)
-        yield from descriptor_findings(process, settings)
-
-
-def _of_agent(found: Found) -> Iterator[Finding]:
-    if not found.agent:
-        return  # the service manager started the halves itself
-    try:
-        pidfd = os.pidfd_open(found.agent)
-    except OSError as error:
-        yield agent_finding(Agent(found.agent, Unread(error.strerror or str(error))))
-        return
-    try:
-        yield agent_finding(Agent(found.agent, open_descriptors(found.agent, pidfd)))
-    finally:
-        os.close(pidfd)
+        yield from descriptor_findings(process, node, settings)
+    yield from state_findings(node.reader, host)
+    if node.agent is not None:
+        yield agent_finding(node.agent, node)
 
 
 def _host() -> Host:
@@ -121,7 +111,7 @@ def _stripped(file: Path) -> str | Unread:
     return said if isinstance(said, Unread) else said.strip()
 
 
-def _configuration(config: Path, settings: AgentSettings) -> Configuration:
+def _configuration(config: Path, settings: AgentSettings, *, is_as_given: bool) -> Configuration:
     # Parsed, so that neither a comment nor the order of keys makes another digest; and without the
     # name of the node, so that those of a fleet can be compared.
     plain = msgspec.to_builtins(settings, enc_hook=_plain)
@@ -141,6 +131,7 @@ def _configuration(config: Path, settings: AgentSettings) -> Configuration:
         has_web_config=settings.metrics.web_config is not None,
         changed_at=config.stat().st_ctime,
         shared_classes=tuple(each for each in settings.classes if each in shared),
+        is_as_given=is_as_given,
     )
 
 

@@ -131,14 +131,25 @@ _IDENTITY = _any(
     "setgroups", "capset", "prctl", "arch_prctl", "personality", "setrlimit", "munlock",
     "munlockall", "munlock2",
 )  # fmt: skip
-_SOCKET_OPTIONS = (*_any("getsockopt"), Probe("setsockopt", {1: 1, 2: 26}, "SO_ATTACH_FILTER"))
-_NETLINK_OPTIONS = (
+# Of other levels, all; of SOL_SOCKET, each but the one by which the reader sees an overrun.
+_LEVELS = {"IP": 0, "TCP": 6, "UDP": 17, "IPV6": 41, "RAW": 255, "PACKET": 263, "NETLINK": 270}
+_SOL_SOCKET, _SO_MEMINFO, _MOST_OPTIONS = 1, 55, 128
+_READER_OPTIONS = (
+    *(Probe("getsockopt", {1: level}, f"SOL_{name}") for name, level in _LEVELS.items()),
+    *(
+        Probe("getsockopt", {1: _SOL_SOCKET, 2: option}, f"SOL_SOCKET, {option}")
+        for option in range(_MOST_OPTIONS)
+        if option != _SO_MEMINFO
+    ),
+)
+_SETTING = (
+    Probe("setsockopt", {1: 1, 2: 26}, "SO_ATTACH_FILTER"),
     Probe("setsockopt", {1: 270, 2: 1}, "NETLINK_ADD_MEMBERSHIP"),
     Probe("setsockopt", {1: 1, 2: 27}, "SO_DETACH_FILTER"),
     Probe("setsockopt", {1: 1, 2: 44}, "SO_LOCK_FILTER"),
 )
 _BOTH = {
-    "calls.network": (*_NETWORK, *_SOCKET_OPTIONS, *_NETLINK_OPTIONS),
+    "calls.network": (*_NETWORK, *_SETTING),
     "calls.links": _LINKS,
     "calls.write": _WRITE,
     "calls.processes": _PROCESSES,
@@ -146,7 +157,12 @@ _BOTH = {
     "calls.code": _CODE,
     "calls.identity": _IDENTITY,
 }
-_READER_ONLY = _any("listen", "accept", "accept4", "sendmmsg", "setsockopt", "getpeername", "clone")
+# Not accept4, by which it takes the exporter's connections: on its one socket that listens.
+_READER_ONLY = (
+    *_any("listen", "accept", "sendmmsg", "setsockopt", "getpeername", "clone"),
+    *_READER_OPTIONS,
+)
+_EXPORTER_ONLY = _any("getsockopt")
 
 
 def refused(half: Half, *, reads_files: bool) -> dict[str, tuple[Probe, ...]]:
@@ -157,10 +173,11 @@ def refused(half: Half, *, reads_files: bool) -> dict[str, tuple[Probe, ...]]:
     if half is Half.READER:
         network = (*_BOTH["calls.network"], *_READER_ONLY)
         return {**_BOTH, "calls.network": network, "calls.read": _READ}
+    network = (*_BOTH["calls.network"], *_EXPORTER_ONLY)
     if not reads_files:
-        return {**_BOTH, "calls.read": _READ}
+        return {**_BOTH, "calls.network": network, "calls.read": _READ}
     still = tuple(each for each in _READ if not each.name.startswith("open") or not each.arguments)
-    return {**_BOTH, "calls.read": (Probe("open"), *still)}
+    return {**_BOTH, "calls.network": network, "calls.read": (Probe("open"), *still)}
 
 
 def written_down(half: Half, *, reads_files: bool) -> frozenset[str]:

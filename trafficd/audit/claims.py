@@ -43,12 +43,18 @@ _OF_BOTH = {
     "landlock": "no file can be opened past what Landlock is told, beside the filter",
     "descriptors": "what it has open is what it needs, each of a kind that is expected",
     "no_file_written": "nothing it has open can write to a file",
+    "reload": "a changed configuration comes from the agent or from root, and nothing goes back",
     "memory": "nothing it remembers lies in a file or in memory shared with others",
 }
 _OF_READER = {
+    "memory": "nothing it remembers lies on a disk, or in memory shared with others but its state",
+    "state": "what outlives it is one file in RAM, its own alone, that it does not hold open",
+    "state_swap": "that file cannot be swapped out, be the reader there or not",
     "filters": "its netlink sockets carry the filters of this package, for good",
     "groups": "it hears link events on one socket of each namespace, and nothing on the other",
+    "queues": "who keeps its netlink sockets for it has them open, and nobody else",
     "handoff": "its socket to the exporter has one direction: nothing comes back",
+    "connections": "releases go to this exporter, and to nobody who is not let",
 }
 _OF_EXPORTER = {
     "calls.read": "it cannot open a file for reading, unless a web config is to be read anew",
@@ -60,7 +66,8 @@ _OF_MESSAGE = {
     "message.populations": "of classes on shared links, nobody knows how many clients there are",
 }
 _OF_AGENT = {
-    "agent.descriptors": "the agent, which stays root, has kept no socket that sees links",
+    "agent.sockets": "of what sees links, the agent has the reader's sockets open and no other, and"
+    " it hears nothing from a half",
 }
 OUTSIDE = {
     "outside.interface_exporters": "no program publishes or records counters by link",

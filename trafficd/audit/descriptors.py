@@ -1,13 +1,18 @@
 """Gathers what a process has open. Sockets are asked through a duplicate, and nothing is taken."""
 
+import fcntl
 import os
 import select
 import socket
+import stat
+import struct
 import sys
+import termios
+from collections.abc import Iterable
 from pathlib import Path
 
 from trafficd.audit import proc
-from trafficd.audit.facts import Descriptor, NetlinkSocket, Socket
+from trafficd.audit.facts import Descriptor, NetlinkSocket, Socket, SocketFile
 from trafficd.audit.finding import Unread
 from trafficd.sandbox.inspect import duplicated_socket, joined_groups
 from trafficd.sandbox.socket_filter import Program, installed, is_locked
@@ -15,6 +20,7 @@ from trafficd.sandbox.socket_filter import Program, installed, is_locked
 # struct ucred, unix(7): process, user, group.
 _PROCESS_BYTES = 4
 _INET = (socket.AF_INET, socket.AF_INET6)
+_SIOCGSKNS = 0x894C  # linux/sockios.h: a descriptor of the socket's network namespace
 
 
 def open_descriptors(process: int, pidfd: int) -> tuple[Descriptor, ...] | Unread:
@@ -57,21 +63,32 @@ def _socket(duplicate: socket.socket) -> Socket | Unread:
         shown = str(address) if is_listening else ""
         return Socket(family, kind, protocol, shown, int(port), is_listening=is_listening)
     if family == socket.AF_UNIX:
-        name = duplicate.getsockname()
-        shown = os.fsdecode(name).replace("\0", "@")
+        happened = _poll(duplicate)
         return Socket(
             family,
             kind,
             protocol,
-            shown,
+            _shown(duplicate.getsockname()),
             peer=_peer(duplicate),
+            peer_address=_peer_address(duplicate),
             is_listening=is_listening,
-            is_deaf=_is_deaf(duplicate),
+            is_deaf=bool(happened & select.POLLRDHUP),
+            is_dead=bool(happened & select.POLLHUP),
+            waiting_bytes=0 if is_listening else _waiting_bytes(duplicate),
         )
     if family == socket.AF_NETLINK:
-        netlink = NetlinkSocket(_groups(duplicate), _program(duplicate), is_locked(duplicate))
+        netlink = NetlinkSocket(
+            _groups(duplicate),
+            _program(duplicate),
+            is_locked(duplicate),
+            _network(duplicate),
+        )
         return Socket(family, kind, protocol, netlink=netlink)
     return Socket(family, kind, protocol)
+
+
+def _shown(address: str | bytes) -> str:
+    return os.fsdecode(address).replace("\0", "@")
 
 
 def _peer(duplicate: socket.socket) -> int:
@@ -79,11 +96,34 @@ def _peer(duplicate: socket.socket) -> int:
     return int.from_bytes(credentials[:_PROCESS_BYTES], sys.byteorder)
 
 
-def _is_deaf(duplicate: socket.socket) -> bool:
-    """Tell whether the socket, or its peer, has given up that anything comes in (poll(2))."""
+def _peer_address(duplicate: socket.socket) -> str:
+    try:
+        return _shown(duplicate.getpeername())
+    except OSError:
+        return ""  # connected to nobody, or to one who has no name any more
+
+
+def _poll(duplicate: socket.socket) -> int:
+    """Return which ends of the socket are there no more (poll(2))."""
     asked = select.poll()
     asked.register(duplicate, select.POLLRDHUP)
-    return bool(asked.poll(0))
+    return sum(events for _, events in asked.poll(0))
+
+
+def _waiting_bytes(duplicate: socket.socket) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(duplicate, termios.FIONREAD, bytes(4)))
+    return int(count)
+
+
+def _network(duplicate: socket.socket) -> int | Unread:
+    try:
+        namespace = fcntl.ioctl(duplicate, _SIOCGSKNS)
+    except OSError as error:
+        return Unread(error.strerror or str(error))
+    try:
+        return os.fstat(namespace).st_ino
+    finally:
+        os.close(namespace)
 
 
 def _groups(duplicate: socket.socket) -> tuple[int, ...] | Unread:
@@ -98,3 +138,25 @@ def _program(duplicate: socket.socket) -> Program | Unread:
         return installed(duplicate)
     except OSError as error:
         return Unread(error.strerror or str(error))
+
+
+def holders(targets: Iterable[str]) -> dict[str, frozenset[int]]:
+    """Return which processes have each of *targets* open: sockets, by what /proc calls them."""
+    found: dict[str, set[int]] = {each: set() for each in targets}
+    for process in proc.processes():
+        directory = proc.PROC / str(process) / "fd"
+        for number in proc.numbers(directory):
+            target = proc.link(directory / str(number))
+            if target in found:
+                found[target].add(process)
+    return {target: frozenset(each) for target, each in found.items()}
+
+
+def socket_file(starter: int, address: str) -> SocketFile | Unread:
+    """Return the file of a unix socket at *address*, as the process *starter* sees it."""
+    place = Path(f"{proc.PROC}/{starter}/root{address}")
+    try:
+        status = place.stat()
+    except OSError as error:
+        return Unread(f"{address}: {error.strerror}")
+    return SocketFile(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)

@@ -20,19 +20,25 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class NetlinkSocket:
-    """What a netlink socket lets in: its groups, and its classic BPF program."""
+    """What a netlink socket lets in: its groups, and its classic BPF program.
+
+    *network* is the number of the network namespace whose links it sees, as /proc/PID/ns/net shows.
+    """
 
     groups: tuple[int, ...] | Unread
     program: Program | Unread
     is_locked: bool
+    network: int | Unread
 
 
 @dataclass(frozen=True, slots=True)
 class Socket:
     """One socket, asked through a duplicate of its descriptor.
 
-    *peer* is the process that a unix socket was connected by, *port* the own one of an inet socket;
-    whom it talks to over the network is not asked. *is_deaf* tells that nothing more can come in.
+    *peer* is the process that a unix socket is connected to, or that made what it is connected to,
+    and *peer_address* the name there; *port* is the own one of an inet socket: whom it talks to
+    over the network is not asked. *is_deaf* tells that nothing more can come in, *is_dead* that the
+    other end is gone, *waiting_bytes* how much came that nobody took.
     """
 
     family: int
@@ -41,8 +47,11 @@ class Socket:
     address: str = ""
     port: int = 0
     peer: int = 0
+    peer_address: str = ""
     is_listening: bool = False
     is_deaf: bool = False
+    is_dead: bool = False
+    waiting_bytes: int = 0
     netlink: NetlinkSocket | None = None
 
 
@@ -57,14 +66,37 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
+class MappedFile:
+    """The file behind memory that is shared: how it lies there, and on what.
+
+    *mount_options* are those of its file system, as proc_pid_mountinfo(5) shows them.
+    """
+
+    is_regular: bool
+    mode: int
+    owner: int
+    links: int
+    size: int
+    is_on_tmpfs: bool
+    mount_options: frozenset[str] | Unread
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryMapping:
-    """One mapping of memory, as proc_pid_smaps(5) shows it."""
+    """One mapping of memory, as proc_pid_smaps(5) shows it; *file* is asked where it is shared."""
 
     permissions: str
     path: str
     is_file: bool
     is_locked: bool
     is_special: bool
+    swapped: str = "0 kB"
+    file: MappedFile | Unread | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is written there is seen by whoever else has it."""
+        return "w" in self.permissions and "s" in self.permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +106,8 @@ class Process:
     Units: *start_ticks* since boot are the same moment as *started_at* in UTC seconds.
     Shape: *coredump_mask* is None before Linux 6.16; *injected* are names of environment variables
     by which other code would be loaded; *beside* are modules in the directory it was started in
-    that would be imported before the installed ones.
+    that would be imported before the installed ones. *notify_address* is where it was told that its
+    service manager listens, nothing if none does; *network* the number of its network namespace.
     """
 
     half: Half
@@ -84,6 +117,8 @@ class Process:
     started_at: float
     executable: str
     injected: tuple[str, ...] | Unread
+    notify_address: str
+    network: int | Unread
     beside: tuple[str, ...]
     threads: tuple[Thread, ...]
     files_owner: int
@@ -102,10 +137,42 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The process that started the halves: the kinds of descriptors it has open."""
+    """The process that started the halves, where it is a `trafficd agent`: what it has open."""
 
     number: int
     descriptors: tuple[Descriptor, ...] | Unread
+
+
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a unix socket, which decides who may connect or send to it."""
+
+    mode: int
+    owner: int
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Both halves, and what is true of them together.
+
+    Shape: *agent* is None where a service manager started the halves. *holders* are the processes
+    that have a socket of the halves open, by what /proc calls it; *files* are those that sockets
+    are bound to, by address. *networks* are the numbers of the network namespaces that are to be
+    counted, by name.
+    """
+
+    reader: Process
+    exporter: Process
+    agent: Agent | None
+    holders: Mapping[str, frozenset[int]]
+    files: Mapping[str, SocketFile | Unread]
+    networks: Mapping[str, int | Unread]
+
+    @property
+    def starter(self) -> int:
+        """The process that started the halves: the agent, or the service manager."""
+        return self.reader.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +219,10 @@ class Startup:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The effective settings, and when their file last changed, in UTC seconds."""
+    """The effective settings, and when their file last changed, in UTC seconds.
+
+    *is_as_given* tells that each half was given that very file, or a copy of the same text.
+    """
 
     digest: str
     window: int
@@ -162,3 +232,4 @@ class Configuration:
     has_web_config: bool
     changed_at: float
     shared_classes: tuple[str, ...]
+    is_as_given: bool = True

@@ -63,7 +63,7 @@ def _listener(exporter: Process) -> Socket | None:
     if isinstance(exporter.descriptors, Unread):
         return None
     for each in exporter.descriptors:
-        if isinstance(each.socket, Socket) and each.socket.is_listening:
+        if isinstance(each.socket, Socket) and each.socket.is_listening and each.socket.port:
             return each.socket
     return None
 

@@ -1,4 +1,6 @@
-"""Finds the two halves of one agent by their command lines and by the file they were given.
+"""Finds the two halves of a node by their command lines and by the file they were given.
+
+systemd gives a service a copy of the file, which is told by where it stands, or by its text.
 
 Anybody can start a process with any command line. Such a process is no help to who wants to fool
 the audit: everything else is asked of the kernel about it, and beside the real one it is one too
@@ -15,15 +17,21 @@ from trafficd.errors import TrafficdError
 from trafficd.sandbox.apply import Half
 
 _CONFIG = "--config"
+# Where a service finds the copies that systemd made for it, a directory each (systemd.exec(5)).
+_CREDENTIALS = "/run/credentials"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The processes of one agent; *agent* is 0 where a service manager started the halves."""
+    """The processes of one node; *agent* is 0 where a service manager started the halves.
+
+    *is_as_given* tells that each half was given the file, or a copy of its text as it is now.
+    """
 
     reader: int
     exporter: int
     agent: int
+    is_as_given: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class _Candidate:
     process: int
     parent: int
     command: str
+    is_as_given: bool
 
 
 def find_halves(config: Path, *, agent: int | None) -> Found:
@@ -39,15 +48,22 @@ def find_halves(config: Path, *, agent: int | None) -> Found:
     Raises: TrafficdError if there are none, or several.
     """
     try:
-        wanted = config.stat()
+        wanted, text = config.stat(), config.read_bytes()
     except OSError as error:
         raise TrafficdError(f"{config}: cannot be read: {error.strerror}") from error
     candidates = []
     for process in proc.processes():
         words = command_of(proc.arguments(process))
-        if words is not None and _is_same_file(process, words[1], wanted):
+        if words is None:
+            continue
+        given = _seen(process, words[1])
+        is_copy = given.is_relative_to(_seen(process, _CREDENTIALS)) and _is_of_this_machine(
+            process
+        )
+        is_as_given = _is_same_text(given, text) if is_copy else _is_same_file(given, wanted)
+        if is_copy or is_as_given:
             parent = proc.status(proc.PROC / str(process)).get("PPid", "0")
-            candidates.append(_Candidate(process, int(parent), words[0]))
+            candidates.append(_Candidate(process, int(parent), words[0], is_as_given))
     return _of_one_agent(candidates, config, agent)
 
 
@@ -76,19 +92,38 @@ def _config_of(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def _is_same_file(process: int, file: str, wanted: os.stat_result) -> bool:
-    """Tell whether *file* is the wanted one, as *process* sees it."""
-    root = proc.PROC / str(process) / "root"
+def _seen(process: int, file: str) -> Path:
+    """Return *file* as *process* sees it, which may have another root and another directory."""
     directory = proc.link(proc.PROC / str(process) / "cwd")
-    seen = root / os.path.join(directory, file).lstrip("/")  # noqa: PTH118  # an absolute one stays
+    root = proc.PROC / str(process) / "root"
+    return root / os.path.join(directory, file).lstrip("/")  # noqa: PTH118  # an absolute one stays
+
+
+def _is_of_this_machine(process: int) -> bool:
+    """Tell whether *process* is none of a container's, which has services of its own."""
+    own = proc.link(proc.PROC / "self" / "ns" / "pid")
+    return proc.link(proc.PROC / str(process) / "ns" / "pid") == own
+
+
+def _is_same_file(given: Path, wanted: os.stat_result) -> bool:
     try:
-        return os.path.samestat(seen.stat(), wanted)
+        return os.path.samestat(given.stat(), wanted)
+    except OSError:
+        return False
+
+
+def _is_same_text(given: Path, text: bytes) -> bool:
+    try:
+        return given.stat().st_size == len(text) and given.read_bytes() == text
     except OSError:
         return False
 
 
 def _of_one_agent(candidates: Sequence[_Candidate], config: Path, agent: int | None) -> Found:
-    halves = {half: [each for each in candidates if each.command == half] for half in Half}
+    # A copy of some other text may be an older one of this file's, unless another has this file.
+    sure = {each.command for each in candidates if each.is_as_given}
+    likely = [each for each in candidates if each.is_as_given or each.command not in sure]
+    halves = {half: [each for each in likely if each.command == half] for half in Half}
     if agent is not None:
         halves = {
             half: [each for each in of_half if agent in (each.parent, each.process)]
@@ -103,13 +138,14 @@ def _of_one_agent(candidates: Sequence[_Candidate], config: Path, agent: int | N
             several = _listed(each.parent for each in of_half)
             raise TrafficdError(
                 f"{len(of_half)} processes are a {half} for {config};"
-                f" name one agent by --pid: {several}"
+                f" name who started them by --pid: {several}"
             )
     ((reader,), (exporter,)) = (halves[Half.READER], halves[Half.EXPORTER])
     if reader.parent != exporter.parent and agents & {reader.parent, exporter.parent}:
         raise TrafficdError("reader and exporter belong to different agents; run the audit again")
     parent = reader.parent if reader.parent in agents else 0
-    return Found(reader.process, exporter.process, parent)
+    is_as_given = reader.is_as_given and exporter.is_as_given
+    return Found(reader.process, exporter.process, parent, is_as_given)
 
 
 def _listed(processes: Iterable[int]) -> str:

@@ -64,7 +64,13 @@ def gather_startup() -> Startup | Unread:
         needed = list(_needed(_NAME, set()))
     except PackageNotFoundError as error:
         return Unread(f"{error.name} has no record")
-    changed = [f"{each.name}: {file.name}" for each in needed for file in _changed(each)]
+    changed = [
+        f"{each.name}: {file.name}"
+        for each in needed
+        for file in each.files or ()
+        # Programs of a library's own, which stand elsewhere, are not what Python loads.
+        if ".." not in file.parts and _is_changed(each, file)
+    ]
     # Everybody's path files are read, also those of what trafficd does not need.
     recorded = {
         Path(str(each.locate_file(file))).resolve()

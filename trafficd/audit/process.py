@@ -12,8 +12,9 @@ from pathlib import Path
 import trafficd
 from trafficd.audit import proc
 from trafficd.audit.descriptors import open_descriptors
-from trafficd.audit.facts import MemoryMapping, Process, Thread
+from trafficd.audit.facts import Process, Thread
 from trafficd.audit.finding import Unread
+from trafficd.audit.mappings import memory_mappings
 from trafficd.errors import TrafficdError
 from trafficd.sandbox.apply import Half
 from trafficd.sandbox.inspect import coredump_mask, seccomp_programs
@@ -27,10 +28,8 @@ _INJECTING = (
 )  # fmt: skip
 # Options of python(1) that leave the directory it is started in out of the search for modules.
 _SAFE_PATH = ("-P", "-I")
+_NOTIFY = "NOTIFY_SOCKET="  # sd_notify(3)
 _MODULE_ENDS = (".py", ".so", ".pyc")
-# proc_pid_smaps(5), VmFlags: locked; and the kernel's own pages, like those of the vDSO, which are
-# never swapped and cannot be locked (mm/mlock.c, mlock_fixup; linux/mm.h, VM_SPECIAL).
-_LOCKED, _SPECIAL = "lo", ("io", "pf", "de", "mm")
 
 
 def gather_process(half: Half, number: int) -> Process:
@@ -68,6 +67,8 @@ def _gather(half: Half, number: int, directory: Path, pidfd: int) -> Process:
         started_at=proc.utc_seconds(ticks),
         executable=proc.link(directory / "exe"),
         injected=_injected(directory),
+        notify_address=_notify_address(directory),
+        network=_network(directory),
         beside=tuple(_beside(directory, words)),
         threads=threads,
         # Not of the directory itself, which is always the process's own (proc(5)).
@@ -75,7 +76,7 @@ def _gather(half: Half, number: int, directory: Path, pidfd: int) -> Process:
         core_limit=_core_limit(directory),
         coredump_mask=coredump_mask(pidfd),
         descriptors=open_descriptors(number, pidfd),
-        mappings=_mappings(directory),
+        mappings=memory_mappings(directory),
         swapless_cgroup=_swapless_cgroup(directory),
         writable_mounts=_writable_mounts(directory),
     )
@@ -101,6 +102,19 @@ def _injected(directory: Path) -> tuple[str, ...] | Unread:
         return said
     names = {each.partition("=")[0] for each in said.split("\0")}
     return tuple(each for each in _INJECTING if each in names)
+
+
+def _notify_address(directory: Path) -> str:
+    said = proc.text(directory / "environ")
+    words = [] if isinstance(said, Unread) else said.split("\0")
+    return "".join(each.removeprefix(_NOTIFY) for each in words if each.startswith(_NOTIFY))
+
+
+def _network(directory: Path) -> int | Unread:
+    try:
+        return (directory / "ns" / "net").stat().st_ino
+    except OSError as error:
+        return Unread(error.strerror or str(error))
 
 
 def _beside(directory: Path, words: list[str]) -> Iterator[str]:
@@ -134,27 +148,6 @@ def _core_limit(directory: Path) -> tuple[str, str] | Unread:
             soft, hard = line.removeprefix("Max core file size").split()[:2]
             return soft, hard
     return Unread("limits has no line for core files")
-
-
-def _mappings(directory: Path) -> tuple[MemoryMapping, ...] | Unread:
-    said = proc.text(directory / "smaps")
-    if isinstance(said, Unread):
-        return said
-    found: list[MemoryMapping] = []
-    place: list[str] = []
-    for line in said.splitlines():
-        if line.startswith("VmFlags:"):
-            found.append(_mapping(place, set(line.split()[1:])))
-        elif not line.split(maxsplit=1)[0].endswith(":"):
-            place = line.split(maxsplit=5)
-    return tuple(found)
-
-
-def _mapping(fields: list[str], flags: set[str]) -> MemoryMapping:
-    # address, permissions, offset, device, inode, path (proc_pid_maps(5))
-    path = fields[5] if len(fields) > 5 else ""
-    is_special = bool(flags & set(_SPECIAL)) or path == "[vsyscall]"
-    return MemoryMapping(fields[1], path, fields[4] != "0", _LOCKED in flags, is_special)
 
 
 def _swapless_cgroup(directory: Path) -> str:

@@ -11,7 +11,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     parser.add_argument(
-        "--pid", type=int, metavar="N", help="the agent's process, where several run with FILE"
+        "--pid",
+        type=int,
+        metavar="N",
+        help="who started the halves, where several run with FILE: an agent, or 1 for systemd",
     )
     parser.add_argument(
         "--credentials",

@@ -46,7 +46,7 @@ def _row(each: "SeenLink") -> tuple[str, ...]:
     is_tunnel = group.role is Role.TUNNEL
     return (
         link.namespace,
-        link.identity.name,
+        link.identity.shown_name,
         str(link.ifindex),
         types.get(link.identity.link_type, str(link.identity.link_type)),
         link.kind or "-",

@@ -7,21 +7,25 @@ from functools import partial
 from pathlib import Path
 
 from trafficd.clock import SystemClock
-from trafficd.config import parse_config, read_config
 from trafficd.log import start_logging
 from trafficd.rules import HOST_NAMESPACE
 from trafficd.sandbox.apply import Half, enter_sandbox
-from trafficd.service.halves import LIFELINE
 from trafficd.service.lifeline import Lifeline
-from trafficd.service.sockets import close_all, inherited_sockets, take
+from trafficd.service.notify import ServiceManager
+from trafficd.service.sockets import Handed
 
-EXAMPLE = "trafficd reader --config /etc/trafficd/agent.yml"
+EXAMPLE = "trafficd reader --config /etc/trafficd/agent.yml --state /run/trafficd/state"
 SUMMARY = "the half that sees links; started by the agent or by systemd"
+
+NO_STATE = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--state", required=True, metavar="FILE", help=f"on a tmpfs, or `{NO_STATE}`"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,31 +34,34 @@ def run(arguments: argparse.Namespace) -> int:
     from trafficd.kernel.slim import leave_out_what_is_not_asked_for
 
     leave_out_what_is_not_asked_for()
+    from trafficd.continuity.keeper import Keeper
+    from trafficd.continuity.state_file import open_state, state_in_memory
     from trafficd.kernel.sockets import LinkSockets, filter_sockets
-    from trafficd.reader.app import run_reader
+    from trafficd.reader.app import Surroundings, run_reader
+    from trafficd.reader.configuration import Configuration
 
     start_logging()
-    settings = read_config(arguments.config)
-    handed = inherited_sockets(os.environ)
+    state = arguments.state
+    keeper = Keeper(state_in_memory() if state == NO_STATE else open_state(Path(state)))
+    last_good = None if keeper.found is None else keeper.found.configuration
+    configuration = Configuration.at_start(arguments.config, last_good)
+    handed = Handed(os.environ)
     links = [
-        LinkSockets(name, take(handed, f"events@{name}"), take(handed, f"dumps@{name}"))
-        for name in (HOST_NAMESPACE, *settings.namespaces)
+        LinkSockets(name, handed.events(name), handed.dumps(name))
+        for name in (HOST_NAMESPACE, *configuration.settings.namespaces)
     ]
-    for each in links:
-        # Whoever opened them: pid 1 does not know our filters.
-        filter_sockets(each)
-    releases = take(handed, "releases")
-    lifeline = Lifeline(handed.pop(LIFELINE, None))
-    close_all(handed)
-    asyncio.run(
-        run_reader(
-            settings,
-            links=links,
-            exporter=releases,
-            clock=SystemClock(),
-            reread=lambda: parse_config(lifeline.text(), source=str(arguments.config)),
-            lock=partial(enter_sandbox, Half.READER, settings.sandbox),
-            lifeline=lifeline,
-        )
+    # Whoever opened them: pid 1 does not know our filters.
+    filtered = [each for each in links if filter_sockets(each)]
+    given = Surroundings(
+        links=links,
+        releases=handed.releases(),
+        clock=SystemClock(),
+        keeper=keeper,
+        lifeline=Lifeline(handed.lifeline()),
+        manager=ServiceManager(os.environ),
+        needs_renewal=len(filtered) < len(links),
     )
+    handed.close()
+    lock = partial(enter_sandbox, Half.READER, configuration.settings.sandbox)
+    asyncio.run(run_reader(configuration, given, lock=lock))
     return 0

@@ -7,40 +7,45 @@ from functools import partial
 import msgspec
 
 from trafficd.config import AgentSettings, Layer, SandboxSettings
+from trafficd.continuity.keeper import Keeper
+from trafficd.continuity.state_file import state_in_memory
 from trafficd.demo.clock import FastClock
-from trafficd.exporter.app import run_exporter
+from trafficd.exporter import app as exporter
 from trafficd.kernel.sockets import LinkSockets
-from trafficd.reader.app import run_reader
+from trafficd.reader import app as reader
+from trafficd.reader.configuration import Configuration
 from trafficd.sandbox.apply import Half, enter_sandbox
 from trafficd.sandbox.landlock import best_abi
+from trafficd.service.lifeline import Lifeline
+from trafficd.service.notify import ServiceManager
 
 
 def count(
     settings: AgentSettings, clock: FastClock, links: LinkSockets, releases: socket.socket
 ) -> None:
-    """Run the reader of *links* until it is ended."""
-    asyncio.run(
-        run_reader(
-            settings,
-            links=[links],
-            exporter=releases,
-            clock=clock,
-            reread=lambda: settings,
-            lock=_lock(Half.READER, settings.sandbox),
-        )
+    """Run the reader of *links* until it is ended; it listens on *releases*."""
+    given = reader.Surroundings(
+        links=[links],
+        releases=releases,
+        clock=clock,
+        keeper=Keeper(state_in_memory()),
+        lifeline=Lifeline(None),
+        manager=ServiceManager({}),
     )
+    lock = _lock(Half.READER, settings.sandbox)
+    asyncio.run(reader.run_reader(Configuration(settings, ""), given, lock=lock))
 
 
 def serve(settings: AgentSettings, releases: socket.socket) -> None:
     """Run the exporter of *releases* until it is ended."""
-    asyncio.run(
-        run_exporter(
-            settings.metrics,
-            reader=releases,
-            classes=lambda: settings.classes,
-            lock=_lock(Half.EXPORTER, settings.sandbox),
-        )
+    given = exporter.Surroundings(
+        reader=releases,
+        classes=lambda: settings.classes,
+        lifeline=Lifeline(None),
+        manager=ServiceManager({}),
     )
+    lock = _lock(Half.EXPORTER, settings.sandbox)
+    asyncio.run(exporter.run_exporter(settings.metrics, given, lock=lock))
 
 
 def _lock(half: Half, settings: SandboxSettings) -> "partial[None]":

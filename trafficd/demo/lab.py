@@ -27,6 +27,7 @@ from trafficd.errors import TrafficdError
 from trafficd.kernel.sockets import open_link_sockets
 from trafficd.releases import Release
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.service.releases import connected_releases
 from trafficd.units import ListenAddress
 from trafficd.wire.frame import FRAME_BYTES, decode_frame
 
@@ -81,7 +82,7 @@ class _Lab:
         self._settings = settings
         self._clock = FastClock.starting_in(0.0, window_seconds=settings.window, speed=speed)
         self._releases: list[Release] = []
-        reader_end, self._from_reader = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        reader_end, self._from_reader = connected_releases()
         self._to_exporter, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         links = open_link_sockets(HOST_NAMESPACE)
         kept = (links.events, links.dumps, reader_end)

@@ -15,8 +15,10 @@ from trafficd.demo.traffic import Nobody, Traffic
 from trafficd.demo.truth import Reporter
 from trafficd.errors import TrafficdError
 from trafficd.kernel.sockets import LinkSockets, open_link_sockets
-from trafficd.reader.handoff import Handoff
+from trafficd.releases import Release
 from trafficd.rules import HOST_NAMESPACE
+from trafficd.service.releases import connected_releases
+from trafficd.wire.frame import encode_frame
 
 HOST = "127.0.0.1"
 WINDOW_SECONDS = 300  # the shortest there is
@@ -86,7 +88,7 @@ def take_sockets(channel: socket.socket) -> LinkSockets:
 
 def start_reader(family: Family, node: Node, clock: FastClock, links: LinkSockets) -> socket.socket:
     """Start the reader of a laboratory's links; return where the exporter gets its releases."""
-    ours, theirs = _pair()
+    theirs, ours = connected_releases()
     work = partial(count, node.settings, clock, links, theirs)
     kept = (links.events, links.dumps, theirs)
     family.start(f"reader of {node.name}", work, keep=[each.fileno() for each in kept])
@@ -143,7 +145,10 @@ def _run_laboratory(node: Node, clock: FastClock, channel: socket.socket) -> Non
 def _run_recording(
     node: Node, clock: FastClock, channel: socket.socket, releases: socket.socket
 ) -> None:
-    recording = Recording(node.settings, Handoff(releases), clock.now(), speed=clock.speed)
+    def send(release: Release) -> None:
+        releases.send(encode_frame(release))
+
+    recording = Recording(node.settings, send, clock.now(), speed=clock.speed)
     Traffic(
         recording,
         Reporter(channel),

@@ -4,6 +4,8 @@ The schedule is played as events and samples through the reader's own rules: cla
 grid and publisher. Only netlink and the packets are missing.
 """
 
+from collections.abc import Callable
+
 from trafficd.accounting.classify import Classifier
 from trafficd.accounting.ledger import Ledger
 from trafficd.accounting.release import Publisher
@@ -14,8 +16,7 @@ from trafficd.config import AgentSettings
 from trafficd.demo.packets import OVERHEAD_BYTES
 from trafficd.demo.traffic import Flow
 from trafficd.links import LinkCounters, LinkIdentity, Sample
-from trafficd.reader.handoff import Handoff
-from trafficd.releases import Faults, Totals
+from trafficd.releases import Faults, Release, Totals
 from trafficd.rules import HOST_NAMESPACE, LINK_TYPES
 
 UPLINK = "eth0"
@@ -25,7 +26,12 @@ class Recording:
     """One node's links and its reader: what moves, and what is released of it."""
 
     def __init__(
-        self, settings: AgentSettings, handoff: Handoff, start: Moment, *, speed: float = 1.0
+        self,
+        settings: AgentSettings,
+        send: Callable[[Release], object],
+        start: Moment,
+        *,
+        speed: float = 1.0,
     ) -> None:
         self._classifier = Classifier(settings.links)
         self._ledger = Ledger()
@@ -39,13 +45,13 @@ class Recording:
             started_at=self._grid.started_at,
             min_sessions=settings.release.min_sessions,
         )
-        self._handoff = handoff
+        self._send = send
         self._links: dict[str, _Link] = {}
         self._last_ifindex = 0
         # Summed apart from the ledger, so that the two can be compared.
         self.flow = Flow(Totals(), Totals())
         self._uplink = self._appear(UPLINK, 0)
-        self._handoff.send(self._publisher.latest)
+        self._send(self._publisher.latest)
 
     def open(self, link: str, packet_bytes: int) -> None:
         """Tell of a new tunnel link."""
@@ -92,7 +98,7 @@ class Recording:
             decision = self._publisher.decide(
                 point, self._ledger, utilisation=self._slots.utilisation(), faults=Faults()
             )
-            self._handoff.send(decision.release)
+            self._send(decision.release)
 
     def _appear(self, name: str, packet_bytes: int) -> "_Link":
         self._last_ifindex += 1
@@ -112,7 +118,7 @@ class _Link:
 
 
 def _identity(name: str) -> LinkIdentity:
-    return LinkIdentity(name, LINK_TYPES["none"], is_slave=False)
+    return LinkIdentity(name.encode(), LINK_TYPES["none"], is_slave=False)
 
 
 def _plus(totals: Totals, rx_bytes: int, tx_bytes: int) -> Totals:

@@ -1,10 +1,10 @@
 """The exporter: where its parts meet."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +16,27 @@ from trafficd.exporter.intake import Classes, Intake
 from trafficd.log import Message, say
 from trafficd.service.lifecycle import Worker, run_until, stop_on_signals
 from trafficd.service.lifeline import Lifeline
+from trafficd.service.notify import ServiceManager, exporter_status
 from trafficd.service.web_config import WebConfig, load_web_config
+from trafficd.units import ListenAddress
 
 # A renewed certificate is served this long after it was written, at the latest.
 _LOOK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an exporter works with.
+
+    *classes* returns the classes configured by now. *listeners* are those that were handed over for
+    /metrics; without any, the configured addresses are listened on.
+    """
+
+    reader: socket.socket
+    classes: Classes
+    lifeline: Lifeline
+    manager: ServiceManager
+    listeners: Sequence[socket.socket] = ()
 
 
 class Lock(Protocol):
@@ -30,46 +47,50 @@ class Lock(Protocol):
         ...
 
 
-async def run_exporter(
-    settings: MetricsSettings,
-    *,
-    reader: socket.socket,
-    classes: Classes,
-    lock: Lock,
-    lifeline: Lifeline | None = None,
-) -> None:
-    """Serve what the reader releases until SIGTERM or the end of *lifeline*.
+async def run_exporter(settings: MetricsSettings, given: Surroundings, *, lock: Lock) -> None:
+    """Serve what the reader releases until SIGTERM or the end of the lifeline.
 
-    *classes* returns the classes configured by now. *lock* is called once, when everything is open
-    and nobody has been answered yet.
+    *lock* is called once, when everything is open and nobody has been answered yet.
     Raises: TrafficdError if an address or the web config cannot be had, or the reader is gone.
     """
     stop = asyncio.Event()
-    stop_on_signals(stop, lifeline)
+    stop_on_signals(stop, given.lifeline)
     async with AsyncExitStack() as ladder:
-        intake = Intake(reader, classes)
+        ladder.callback(given.manager.close)
+        intake = Intake(given.reader, given.classes)
         ladder.callback(intake.close)
-        server = MetricsServer(open_listeners(settings.listen), settings.path)
+        server = MetricsServer(given.listeners or open_listeners(settings.listen), settings.path)
         ladder.push_async_callback(server.close)
-        exporter = _Exporter(intake, server, settings.web_config)
+        exporter = _Exporter(intake, server, settings.web_config, given.manager)
+        given.lifeline.tell(exporter.look_again)
         exporter.enter(lock)
-        await exporter.start()
-        for address in settings.listen:
-            say(Message.EXPORTER_READY, address=address)
-        await run_until(stop, exporter.workers())
+        given.manager.ready("waiting for the reader")
+        addresses = () if given.listeners else settings.listen
+        await run_until(stop, exporter.workers(addresses))
     say(Message.EXPORTER_STOPPED)
 
 
 class _Exporter:
     """The workers of the exporter and what they share."""
 
-    def __init__(self, intake: Intake, server: MetricsServer, web_config: str | None) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        server: MetricsServer,
+        web_config: str | None,
+        manager: ServiceManager,
+    ) -> None:
         self._intake = intake
         self._server = server
         self._web_config_file = None if web_config is None else Path(web_config)
         self._web_config = WebConfig.nothing()
+        self._manager = manager
+        self._is_serving = asyncio.Event()
         self._look = asyncio.Event()
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._look.set)
+
+    def look_again(self) -> None:
+        """Look now whether the web config has changed."""
+        self._look.set()
 
     def enter(self, lock: Lock) -> None:
         """Load the web config and be locked; from then on it is read as an unprivileged user."""
@@ -85,26 +106,34 @@ class _Exporter:
             self._web_config_file = None
             say(Message.WEB_CONFIG_FIXED)
 
-    async def start(self) -> None:
-        """Serve the first page that the reader hands out."""
-        self._server.show(await self._intake.next_release())
-        await self._server.start(self._web_config)
-
-    def workers(self) -> dict[str, Worker]:
-        """Return what runs side by side from the start on."""
-        workers: dict[str, Worker] = {"releases": self._follow_releases}
+    def workers(self, addresses: Sequence[ListenAddress]) -> dict[str, Worker]:
+        """Return what runs side by side; *addresses* are those that it says it serves on."""
+        workers: dict[str, Worker] = {"releases": partial(self._follow_releases, addresses)}
         if self._web_config_file is not None:
             workers["web config"] = partial(self._follow_web_config, self._web_config_file)
+        if self._manager.watchdog_seconds:
+            workers["watchdog"] = self._manager.keep_alive
         return workers
 
-    async def _follow_releases(self) -> None:
-        """Show each release as it comes, for ever."""
+    async def _follow_releases(self, addresses: Sequence[ListenAddress]) -> None:
+        """Serve from the first release on, and show each as it comes, for ever."""
+        await self._show_next()
+        await self._server.start(self._web_config)
+        self._is_serving.set()
+        for address in addresses:
+            say(Message.EXPORTER_READY, address=address)
         while True:
-            self._server.show(await self._intake.next_release())
+            await self._show_next()
+
+    async def _show_next(self) -> None:
+        release = await self._intake.next_release()
+        self._server.show(release)
+        self._manager.status(exporter_status(release.at))
 
     async def _follow_web_config(self, file: Path) -> None:
         """Reread the web config whenever one of its files changed, for ever; survives bad files."""
         refused: object = None
+        await self._is_serving.wait()
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):

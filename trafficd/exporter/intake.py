@@ -12,7 +12,7 @@ from trafficd.errors import HalfEndedError
 from trafficd.log import Message, say
 from trafficd.releases import Release
 from trafficd.schema import ROUNDING_BYTES
-from trafficd.wire.frame import FRAME_BYTES, decode_frame
+from trafficd.wire.frame import FRAME_BYTES, decode_frame, is_past
 
 _GRACE_SECONDS = 0.5
 
@@ -39,7 +39,11 @@ class Intake:
         Raises: HalfEndedError if the reader is gone, MalformedFrameError if it speaks otherwise.
         """
         while True:
-            release = decode_frame(await self._next_frame())
+            frame = await self._next_frame()
+            release = decode_frame(frame)
+            # The page shows the latest, which came before those that this exporter missed.
+            if is_past(frame):
+                continue
             if may_be_shown(release, self._classes()):
                 return release
             say(Message.RELEASE_REFUSED)

@@ -88,6 +88,7 @@ def _samples(metric: schema.Metric, release: Release) -> Iterator[tuple[tuple[st
         case schema.READER_FAULTS:
             yield (schema.Fault.OVERRUN,), release.faults.overruns
             yield (schema.Fault.MALFORMED,), release.faults.malformed
+            yield (schema.Fault.GAP,), release.faults.gaps
         case schema.BUILD_INFO:
             yield (__version__,), 1
         case _:

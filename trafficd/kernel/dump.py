@@ -24,7 +24,6 @@ from trafficd.kernel.link_message import (
     NLM_F_REQUEST,
     NLMSG_ERROR,
     RTM_GETLINK,
-    Decoded,
     decode_link_messages,
 )
 from trafficd.kernel.stats_message import (
@@ -33,6 +32,7 @@ from trafficd.kernel.stats_message import (
     decode_stats,
 )
 from trafficd.links import LinkChanged, Sample
+from trafficd.sandbox.libc import overwrite
 
 # A dump of 10,000 links takes 10 ms, but the kernel can hold its lock for seconds while it takes
 # thousands of links away; one that needs this long has lost the answer.
@@ -98,25 +98,35 @@ class LinkReader:
                 pass
         if gathering.error:
             raise KernelRefusedError(_refusal(gathering.error))
-        return Dump(gathering.sample, gathering.malformed, gathering.is_whole)
+        return Dump(gathering.sample(), gathering.malformed, gathering.is_whole)
 
     async def names(self, ifindexes: Sequence[int]) -> AsyncIterator[list[LinkChanged]]:
         """Yield what the kernel calls each link, some at a time; a link that is gone is left out.
+
+        The names are views of the answers, and zeros once the next are asked for.
 
         Single requests, because a dump packs several answers into a datagram, and a socket filter
         cannot cut each of those behind its counters.
         """
         for start in range(0, len(ifindexes), _NAMES_AT_ONCE):
-            yield await self._names(ifindexes[start : start + _NAMES_AT_ONCE])
+            answers = await self._ask(ifindexes[start : start + _NAMES_AT_ONCE])
+            try:
+                decoded = [decode_link_messages(each) for each in answers]
+                events = chain.from_iterable(each.events for each in decoded)
+                yield [event for event in events if isinstance(event, LinkChanged)]
+            finally:
+                for each in answers:
+                    overwrite(each)
 
-    async def _names(self, ifindexes: Sequence[int]) -> list[LinkChanged]:
+    async def _ask(self, ifindexes: Sequence[int]) -> list[bytes]:
+        """Return what the kernel answers to a request for each link."""
         sequence = self._netlink.addr_pool.alloc()
         await self._netlink.setup_endpoint()
         self._netlink.msg_queue.ensure_tag(sequence)
-        answers: list[Decoded] = []
+        answers: list[bytes] = []
 
         def collect(datagram: bytes) -> bool:
-            answers.append(decode_link_messages(datagram))
+            answers.append(datagram)
             return len(answers) == len(ifindexes)
 
         try:
@@ -127,8 +137,7 @@ class LinkReader:
         finally:
             self._netlink.msg_queue.free_tag(sequence)
             self._netlink.addr_pool.free(sequence)
-        events = chain.from_iterable(answer.events for answer in answers)
-        return [event for event in events if isinstance(event, LinkChanged)]
+        return answers
 
     @asynccontextmanager
     async def _answered(self, sequence: int, collect: "Collect") -> AsyncIterator[None]:
@@ -153,7 +162,7 @@ class _Gathering:
 
     def __init__(self) -> None:
         # Packed, because 30,000 numbers as objects of their own are slower to come back to.
-        self.sample = Sample(array("I"), array("Q"), array("Q"))
+        self._parts: list[tuple[array[int], array[int], array[int]]] = []
         self.malformed = 0
         self.is_whole = True
         self.error = 0
@@ -161,13 +170,41 @@ class _Gathering:
     def take(self, datagram: bytes) -> bool:
         """Add one datagram; return whether it is the last."""
         part = decode_stats(datagram)
-        self.sample.ifindexes.extend(part.sample.ifindexes)
-        self.sample.rx_bytes.extend(part.sample.rx_bytes)
-        self.sample.tx_bytes.extend(part.sample.tx_bytes)
+        # pyroute2 looks at the header of the last one still.
+        overwrite(datagram, behind=HEADER_BYTES)
+        self._parts.append(
+            (
+                array("I", part.sample.ifindexes),
+                array("Q", part.sample.rx_bytes),
+                array("Q", part.sample.tx_bytes),
+            )
+        )
         self.malformed += part.malformed
         self.is_whole = self.is_whole and not (part.malformed or part.is_interrupted)
         self.error = part.error
         return part.is_last
+
+    def sample(self) -> Sample:
+        """Return the whole answer; its parts are gone then."""
+        ifindexes, rx_bytes, tx_bytes = (
+            _joined(list(parts)) for parts in zip(*self._parts, strict=True)
+        )
+        return Sample(ifindexes, rx_bytes, tx_bytes)
+
+
+def _joined(parts: "list[array[int]]") -> "array[int]":
+    """Return *parts* as one, and put zeros in their place.
+
+    One that grew would leave copies behind, wherever the allocator had it before.
+    """
+    kind, width = parts[0].typecode, parts[0].itemsize
+    whole = array(kind, bytes(width * sum(map(len, parts))))
+    place = 0
+    for part in parts:
+        whole[place : place + len(part)] = part
+        place += len(part)
+        memoryview(part).cast("B")[:] = bytes(width * len(part))
+    return whole
 
 
 class _AnswerSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has no types

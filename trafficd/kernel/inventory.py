@@ -79,7 +79,7 @@ def _found(namespace: str, message: Any) -> FoundLink:
         namespace=namespace,
         ifindex=message["index"],
         identity=LinkIdentity(
-            message.get("IFLA_IFNAME") or "",
+            (message.get("IFLA_IFNAME") or "").encode(),
             message["ifi_type"],
             bool(message["flags"] & _IFF_SLAVE),
         ),

@@ -41,12 +41,13 @@ class Decoded:
     malformed: int = 0
 
 
-def decode_link_messages(datagram: bytes) -> Decoded:
-    """Return the link events in *datagram*.
+def decode_link_messages(datagram: bytes | memoryview) -> Decoded:
+    """Return the link events in *datagram*, whose names are views of it.
 
     Messages of other types are left out, and so are those of another family than AF_UNSPEC: a
     bridge sends RTM_DELLINK of AF_BRIDGE when a port leaves it, and the link lives on.
     """
+    datagram = memoryview(datagram)
     events: list[LinkEvent] = []
     offset = 0
     while offset < len(datagram):
@@ -71,8 +72,8 @@ def decode_link_messages(datagram: bytes) -> Decoded:
     return Decoded(tuple(events))
 
 
-def _name_and_counters(body: bytes) -> tuple[str, LinkCounters | None]:
-    name = ""
+def _name_and_counters(body: memoryview) -> tuple[memoryview, LinkCounters | None]:
+    name = body[:0]
     header, offset, end = _ATTRIBUTE.unpack_from, _IFINFOMSG.size, len(body)
     while offset + 4 <= end:
         length, kind = header(body, offset)
@@ -83,7 +84,9 @@ def _name_and_counters(body: bytes) -> tuple[str, LinkCounters | None]:
         if after > end and (kind != _IFLA_STATS64 or end - offset < 4 + _BYTES.size):
             break
         if kind == _IFLA_IFNAME:
-            name = body[offset + 4 : after].rstrip(b"\0").decode("utf-8", "surrogateescape")
+            name = body[offset + 4 : after]
+            while name and not name[-1]:
+                name = name[:-1]
         elif kind == _IFLA_STATS64 and length >= 4 + _BYTES.size:
             return name, LinkCounters(*_BYTES.unpack_from(body, offset + 4))
         # Some thirty attributes stand before the counters: this loop is most of an event's cost.

@@ -71,16 +71,16 @@ def read_recording(lines: Iterable[bytes], *, source: str) -> Iterator[RecordedE
         if line.event == "new":
             if line.link is None:
                 raise ScheduleError(f"{source}:{number}: new needs the link's name in link")
-            announced[key] = LinkIdentity(line.link, line.type, line.slave)
+            announced[key] = LinkIdentity(line.link.encode(), line.type, line.slave)
         elif key not in announced:
             raise ScheduleError(
                 f"{source}:{number}: {line.event} of ifindex {line.ifindex}, which no line"
                 " announced with new"
             )
-        elif line.link not in (None, announced[key].name):
+        elif line.link not in (None, announced[key].shown_name):
             raise ScheduleError(
-                f"{source}:{number}: ifindex {line.ifindex} is {announced[key].name} here, not"
-                f" {line.link}; a rename is a line with new"
+                f"{source}:{number}: ifindex {line.ifindex} is {announced[key].shown_name} here,"
+                f" not {line.link}; a rename is a line with new"
             )
         yield RecordedEvent(line.at, line.namespace, _said(line, announced[key]))
         if line.event == "gone":

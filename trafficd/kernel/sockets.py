@@ -3,18 +3,25 @@
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trafficd.errors import TrafficdError
 from trafficd.rules import HOST_NAMESPACE
-from trafficd.sandbox.socket_filter import ANSWERS, EVENTS, attach
+from trafficd.sandbox.socket_filter import ANSWERS, EVENTS, attach, carries_another
 
 _OWN_NAMESPACE = Path("/proc/self/ns/net")
 _NAMED_NAMESPACES = Path("/run/netns")  # ip-netns(8)
 _RTMGRP_LINK = 1  # linux/rtnetlink.h
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+# linux/socket.h and linux/netlink.h
+_SOL_NETLINK = 270
+_NETLINK_NO_ENOBUFS = 5
+# asm-generic/socket.h
+_SO_RCVBUFFORCE = 33
+_SO_COOKIE = 57
+_SO_NETNS_COOKIE = 71
 # A link's removal takes about 2.3 KB of it: room for over 25,000 removals that nobody read yet
 # (the kernel doubles the value for its own bookkeeping, socket(7)).
 EVENT_BUFFER_BYTES = 64 << 20
@@ -74,14 +81,44 @@ def open_unfiltered_socket(namespace: str) -> socket.socket:
         return _route_socket()
 
 
-def filter_sockets(sockets: LinkSockets) -> None:
+def filter_sockets(sockets: LinkSockets) -> bool:
     """Put the filters on sockets that somebody else opened, and drop what came before them.
 
-    Sockets that have them already keep what is queued.
-    Raises: SandboxError if a socket carries another filter, or takes none.
+    Sockets that have them already keep what is queued. So do those that carry another filter for
+    good: of another version, which passed no less carefully on what its reader was to see. Returns
+    False if there is such a one; it has to be opened anew.
+    Raises: SandboxError if a socket takes no filter.
     """
-    attach(sockets.events, EVENTS)
-    attach(sockets.dumps, ANSWERS)
+    # An overrun would be an error that waits on the socket, for which systemd, where it holds the
+    # socket alone, closes it with all that is queued (src/core/socket.c, socket_dispatch_io). The
+    # kernel counts what it drops in any case.
+    sockets.events.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
+    pairs = ((sockets.events, EVENTS), (sockets.dumps, ANSWERS))
+    is_other = [carries_another(sock, program) for sock, program in pairs]
+    for (sock, program), other in zip(pairs, is_other, strict=True):
+        if not other:
+            attach(sock, program)
+    return not any(is_other)
+
+
+def socket_cookie(sock: socket.socket) -> int:
+    """Return what tells *sock* from every other of this boot (SO_COOKIE)."""
+    return _cookie(sock, _SO_COOKIE)
+
+
+def namespace_cookie(sock: socket.socket) -> int:
+    """Return what tells the namespace of *sock* from every other of this boot.
+
+    0 where the kernel does not say: before Linux 5.14 (SO_NETNS_COOKIE).
+    """
+    try:
+        return _cookie(sock, _SO_NETNS_COOKIE)
+    except OSError:
+        return 0
+
+
+def _cookie(sock: socket.socket, option: int) -> int:
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, option, 8), sys.byteorder)
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def _one_by_one(datagram: bytes) -> StatsPart:
             break
         is_interrupted = is_interrupted or bool(flags & NLM_F_DUMP_INTR)
         if message_type == RTM_NEWSTATS:
-            malformed += not _add_link(sample, datagram[offset : offset + length])
+            malformed += not _add_link(sample, memoryview(datagram)[offset : offset + length])
         elif message_type in (NLMSG_DONE, NLMSG_ERROR):
             is_last = True
             if length >= _LAST_BYTES:
@@ -104,7 +104,7 @@ def _one_by_one(datagram: bytes) -> StatsPart:
     return StatsPart(sample, malformed, is_interrupted, is_last, max(error, 0))
 
 
-def _add_link(sample: Sample, message: bytes) -> bool:
+def _add_link(sample: Sample, message: memoryview) -> bool:
     """Add the link of one RTM_NEWSTATS to *sample*; False if the message makes no sense."""
     offset = HEADER_BYTES + _IF_STATS_MSG.size
     if len(message) < offset:

@@ -133,4 +133,4 @@ def _names(links: Sequence[SeenLink]) -> str:
 
 
 def _name(each: SeenLink) -> str:
-    return f"{each.link.identity.name} ({each.link.namespace})"
+    return f"{each.link.identity.shown_name} ({each.link.namespace})"

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from trafficd.accounting.classify import Classifier
-from trafficd.accounting.ledger import Ledger, LinkTable
+from trafficd.accounting.ledger import Ledger
 from trafficd.accounting.release import Decision, Publisher
 from trafficd.accounting.slots import Slots
+from trafficd.accounting.table import LinkTable
 from trafficd.clock import Moment
 from trafficd.config import AgentSettings
 from trafficd.kernel.recorded import RecordedEvent

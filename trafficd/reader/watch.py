@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from trafficd.accounting.classify import Classifier
-from trafficd.accounting.ledger import LinkTable
+from trafficd.accounting.classify import Classifier, Group
+from trafficd.accounting.table import LinkTable
+from trafficd.accounting.touched import Touched
 from trafficd.errors import EventsOverrunError
 from trafficd.kernel.dump import LinkReader
 from trafficd.kernel.events import EventSocket
 from trafficd.links import LinkChanged, LinkEvent
 from trafficd.reader.faults import FaultCounter
+
+# Called with an event and the group of its link.
+Log = Callable[[LinkEvent, Group], object]
 
 # Events applied before the loop gets its turn: a storm must not keep a grid point waiting.
 _EVENTS_A_TURN = 512
@@ -18,12 +22,16 @@ _EVENTS_A_TURN = 512
 _TRIES_FOR_A_WHOLE_DUMP = 5
 
 
+def _nothing(_event: LinkEvent, _group: Group) -> None:
+    pass
+
+
 class NamespaceWatch:
     """Keeps one link table true.
 
     ``follow`` applies events as they come. ``sample``, ``resynchronise`` and ``reclassify`` ask the
     kernel and are called one at a time; each notes which links events touch while it waits, so that
-    of two answers the newer one counts (see accounting/ledger.py).
+    of two answers the newer one counts (see accounting/table.py).
     """
 
     def __init__(
@@ -34,16 +42,38 @@ class NamespaceWatch:
         table: LinkTable,
         classifier: Classifier,
         faults: FaultCounter,
+        log: Log = _nothing,
     ) -> None:
+        """Watch *namespace*; *log* is told of each event before the table is."""
         self._namespace = namespace
         self._events = events
         self._reader = reader
         self._table = table
         self._faults = faults
-        self._touched: set[int] = set()
+        self._log = log
+        self._drops = events.told_drops
+        self._touched = Touched()
         self._has_overrun = False
         self._wants_dump = asyncio.Event()
         self.classifier = classifier
+
+    @property
+    def drops(self) -> int:
+        """How many events the kernel had dropped when the links were last read anew for it."""
+        return self._drops
+
+    async def resume(self, drops: int, *, is_gap: bool) -> None:
+        """Go on with a table of before, and with what has been queued since.
+
+        *drops* is what it was then; *is_gap* says that the queue is not the one of then.
+        """
+        if is_gap:
+            self._faults.gaps += 1
+            self._has_overrun = True
+        else:
+            self._events.told_drops = drops
+        self._drain()
+        await self.sample()
 
     async def start(self) -> None:
         """Begin with the links that are there now; what was queued before is not this run's.
@@ -81,6 +111,7 @@ class NamespaceWatch:
         self._faults.malformed += dump.malformed
         self._drain()
         unknown = self._table.apply(dump.sample, self._touched, is_whole=dump.is_whole)
+        dump.sample.wipe()
         if unknown:
             await self._ask_names(unknown)
 
@@ -93,13 +124,16 @@ class NamespaceWatch:
         for _ in range(_TRIES_FOR_A_WHOLE_DUMP):
             self._drain()
             self._has_overrun = False
+            drops = self._events.told_drops
             self._begin_dump()
             dump = await self._reader.dump()
             self._faults.malformed += dump.malformed
             self._drain()
             if dump.is_whole and not self._has_overrun:
                 break
+        self._drops = drops
         self._table.resynchronise(dump.sample, self._touched, is_whole=dump.is_whole)
+        dump.sample.wipe()
 
     async def reclassify(self) -> None:
         """Ask for every link's name and count its bytes from now on as the rules say."""
@@ -122,7 +156,8 @@ class NamespaceWatch:
         try:
             self._apply_queued(most)
         except EventsOverrunError:
-            self._faults.overruns += 1
+            # One storm is one overrun, until the links have been read anew.
+            self._faults.overruns += not self._has_overrun
             self._has_overrun = True
             self._wants_dump.set()
 
@@ -131,10 +166,15 @@ class NamespaceWatch:
             self._faults.malformed += decoded.malformed
             for event in decoded.events:
                 self._touched.add(event.ifindex)
-                self._apply(event)
+                try:
+                    self._apply(event)
+                except Exception:
+                    # It is in the queue still: whoever does not go on would meet it for ever.
+                    self._faults.malformed += 1
 
     def _apply(self, event: LinkEvent) -> None:
         group = self.classifier.group(self._namespace, event.identity)
+        self._log(event, group)
         if isinstance(event, LinkChanged):
             self._table.change(event.ifindex, group, event.counters)
             if event.counters is None and self._table.awaits_dump:

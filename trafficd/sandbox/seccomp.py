@@ -28,6 +28,7 @@ from trafficd.sandbox.libc import libc_call
 _WORD = (1 << 64) - 1
 _INT = (1 << 32) - 1  # what the kernel reads of an int; the rest of the register is anything
 _NULL = 0
+_SO_MEMINFO = 55  # asm-generic/socket.h
 # asm-generic/fcntl.h, of 64-bit systems: the C library may set it, and it means nothing there.
 _O_LARGEFILE = 0o100000
 _MADV_DONTNEED = 4  # asm-generic/mman-common.h
@@ -106,6 +107,10 @@ READER = (
     *COMMON,
     # The kernel's version, in the words to an operator whose kernel is too old.
     *_plain("uname"),
+    # Exporters that connect to its socket for releases, each heard no more from then on.
+    *_plain("accept4", "getsockname", "shutdown"),
+    # Whether events were dropped for want of room (events.py).
+    Call("getsockopt", (_integer(1, socket.SOL_SOCKET), _integer(2, _SO_MEMINFO))),
 )
 
 EXPORTER = (

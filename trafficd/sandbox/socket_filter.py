@@ -113,6 +113,17 @@ class _Step:
     no: str = ""
 
 
+def carries_another(sock: socket.socket, program: Program) -> bool:
+    """Tell whether *sock* carries a filter other than *program* that cannot be taken off.
+
+    Raises: SandboxError if the kernel does not say.
+    """
+    try:
+        return is_locked(sock) and installed(sock) != program
+    except OSError as error:
+        raise SandboxError(f"socket filter: cannot be read: {error.strerror}") from error
+
+
 def attach(sock: socket.socket, program: Program) -> None:
     """Put *program* on *sock* for good, and throw away what is queued there unfiltered.
 

@@ -1,6 +1,8 @@
-"""Starts reader and exporter as two processes and ends both when one ends.
+"""Runs reader and exporter as two processes, each started again when it ends.
 
 This is what systemd does for the two services; `trafficd agent` does it where there is no systemd.
+It holds what outlives a half, as systemd does: the queues of link events and the socket between the
+halves. A half that fails as soon as it is first started would fail again: that ends the agent.
 """
 
 import contextlib
@@ -10,12 +12,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trafficd.errors import HalfEndedError
 from trafficd.log import Message, say
 from trafficd.service.lifeline import AgentEnd, open_lifeline
+from trafficd.service.sockets import AGENT
 
 _FIRST_DESCRIPTOR = 3  # sd_listen_fds(3)
 # Above any descriptor that is handed over, so that moving one never overwrites another.
@@ -23,90 +27,117 @@ _OUT_OF_THE_WAY = 256
 _STOP_SECONDS = 5.0
 # How soon a half that did not take a text is offered it again.
 _OFFER_SECONDS = 0.2
-# The name under which each half finds the socket whose other end is held here.
-LIFELINE = "agent"
+# A half that ends sooner, of itself and at its first start, would do so again.
+_SETTLING_SECONDS = 10.0
+_SHORTEST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
 _WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """One of the two: its name, the arguments of `trafficd`, and the sockets it is handed.
+    """One of the two: its name, the arguments of `trafficd`, and the sockets it is handed, by name.
 
-    Of *config*, it is handed down the text before each SIGHUP: it cannot open the file itself.
+    Of *config*, it is handed down the text at each SIGHUP: it cannot open the file itself.
     """
 
     name: str
     arguments: Sequence[str]
-    sockets: Mapping[str, socket.socket]
+    sockets: Sequence[tuple[str, socket.socket]]
     config: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
-    """A half that was started: its process, and our end of its lifeline."""
+    """A half: its process, our end of its lifeline, and when it was started or is to be again."""
 
     half: Half
     process: int
     lifeline: AgentEnd
+    started_at: float
+    is_settled: bool = False
+    pause_seconds: float = _SHORTEST_PAUSE_SECONDS
+    due_at: float | None = None
 
 
 def run_halves(halves: Sequence[Half]) -> int:
-    """Run *halves* until SIGTERM or SIGINT, or until one of them ends; pass SIGHUP on.
+    """Run *halves* until SIGTERM or SIGINT, or until one of them cannot work; hand texts down.
 
-    The sockets are closed here once they are handed over. Returns the exit code: 0 after a signal,
-    else that of the half that ended, or 1.
+    SIGHUP hands each the text of its configuration. The sockets stay open here.
+    Returns the exit code: 0 after a signal, else that of the half that failed.
     """
     # Whoever started us may ignore it, and then nobody would be told of an end.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     running = [_run(half) for half in halves]
-    for half in halves:
-        for each in half.sockets.values():
-            each.close()
-    return _watch(running)
-
-
-def _watch(running: list[_Running]) -> int:
     while True:
         number = _next_signal(running)
         if number == signal.SIGHUP:
-            _hang_up(running)
+            for each in running:
+                if each.half.config is not None:
+                    each.lifeline.hand_down(each.half.config)
         elif number in (signal.SIGTERM, signal.SIGINT):
             _end(running)
             return 0
-        elif (ended := _reap(running)) is not None:
-            name, status = ended
-            say(Message.HALF_ENDED, half=name)
-            _end(running)
-            return status if status > 0 else 1
+        for each, status in _reap(running):
+            if _is_hopeless(each, status):
+                say(Message.HALF_FAILED, half=each.half.name)
+                _end(running)
+                return status
+            say(Message.HALF_ENDED, half=each.half.name)
+            _plan_restart(each)
+        for each in running:
+            if each.due_at is not None and time.monotonic() >= each.due_at:
+                _restart(each)
         # Backwards: the exporter knows of a class before the reader can release it.
         for each in reversed(running):
-            if each.lifeline.go_on():
-                _send([each], signal.SIGHUP)
+            each.lifeline.go_on()
+
+
+def _is_hopeless(ended: _Running, status: int) -> bool:
+    """Tell whether a half never worked and would end the same way again.
+
+    A signal and the other's end do not say so. Once both have worked, the other goes on: a file
+    with mistakes keeps an exporter away until it is mended, and the reader counts.
+    """
+    is_own_failure = status > 0 and status != HalfEndedError.exit_code
+    was_short = time.monotonic() - ended.started_at < _SETTLING_SECONDS
+    return is_own_failure and was_short and not ended.is_settled
+
+
+def _plan_restart(ended: _Running) -> None:
+    lived = time.monotonic() - ended.started_at
+    if lived >= _SETTLING_SECONDS:
+        ended.is_settled = True
+        ended.pause_seconds = _SHORTEST_PAUSE_SECONDS
+    ended.due_at = time.monotonic() + ended.pause_seconds
+    ended.pause_seconds = min(2 * ended.pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+
+def _restart(ended: _Running) -> None:
+    started = _run(ended.half)
+    ended.process, ended.lifeline = started.process, started.lifeline
+    ended.started_at, ended.due_at = started.started_at, None
 
 
 def _next_signal(running: Iterable[_Running]) -> int | None:
-    """Return the next signal; or None soon, while something waits to be handed down."""
+    """Return the next signal; None where a half is to be started or a text handed down first."""
     if any(each.lifeline.is_waiting for each in running):
-        received = signal.sigtimedwait(_WATCHED, _OFFER_SECONDS)
-        return None if received is None else received.si_signo
-    return signal.sigwait(_WATCHED)
-
-
-def _hang_up(running: Iterable[_Running]) -> None:
-    """Pass SIGHUP on, at once or behind the text that goes with it."""
-    for each in running:
-        if each.half.config is None:
-            _send([each], signal.SIGHUP)
-        else:
-            each.lifeline.hand_down(each.half.config)
+        seconds = _OFFER_SECONDS
+    else:
+        due = [each.due_at for each in running if each.due_at is not None]
+        if not due:
+            return signal.sigwait(_WATCHED)
+        seconds = max(0.0, min(due) - time.monotonic())
+    received = signal.sigtimedwait(_WATCHED, seconds)
+    return None if received is None else received.si_signo
 
 
 def _run(half: Half) -> _Running:
     # Held until this process ends in whatever way, which the half then sees.
     here, there = open_lifeline()
     with there:
-        return _Running(half, _start(half, there), here)
+        return _Running(half, _start(half, there), here, time.monotonic())
 
 
 def _start(half: Half, lifeline: socket.socket) -> int:
@@ -114,11 +145,9 @@ def _start(half: Half, lifeline: socket.socket) -> int:
     process = os.fork()
     if process:
         return process
-    sockets = {**half.sockets, LIFELINE: lifeline}
+    sockets = [*half.sockets, (AGENT, lifeline)]
     try:
-        moved = [
-            fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY) for each in sockets.values()
-        ]
+        moved = [fcntl.fcntl(each.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY) for _, each in sockets]
         for number, descriptor in enumerate(moved):
             os.dup2(descriptor, _FIRST_DESCRIPTOR + number)
         _close_from(_FIRST_DESCRIPTOR + len(moved))
@@ -128,7 +157,7 @@ def _start(half: Half, lifeline: socket.socket) -> int:
         handed = {
             "LISTEN_PID": str(os.getpid()),
             "LISTEN_FDS": str(len(moved)),
-            "LISTEN_FDNAMES": ":".join(sockets),
+            "LISTEN_FDNAMES": ":".join(name for name, _ in sockets),
         }
         os.execve(  # noqa: S606  # our own interpreter, with arguments of our own
             sys.executable,
@@ -151,33 +180,35 @@ def _close_from(first: int) -> None:
                 os.close(number)
 
 
-def _reap(running: list[_Running]) -> tuple[str, int] | None:
-    """Return the name and exit status of a half that has ended, and forget it."""
+def _reap(running: Iterable[_Running]) -> list[tuple[_Running, int]]:
+    """Return the halves that have ended, with their exit statuses."""
+    found = []
     for each in running:
+        if not each.process:
+            continue
         ended, status = os.waitpid(each.process, os.WNOHANG)
         if ended:
-            running.remove(each)
+            each.process = 0
             each.lifeline.close()
-            return each.half.name, os.waitstatus_to_exitcode(status)
-    return None
+            found.append((each, os.waitstatus_to_exitcode(status)))
+    return found
 
 
-def _end(running: list[_Running]) -> None:
+def _end(running: Sequence[_Running]) -> None:
     _send(running, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_SECONDS
-    while running:
+    _reap(running)
+    while any(each.process for each in running):
         left = deadline - time.monotonic()
         if left <= 0:
             _send(running, signal.SIGKILL)
             deadline = time.monotonic() + _STOP_SECONDS
-            continue
-        while _reap(running):
-            pass  # two ends can come as one SIGCHLD
-        if running:
+        else:
             signal.sigtimedwait([signal.SIGCHLD], left)
+        _reap(running)
 
 
 def _send(running: Iterable[_Running], number: signal.Signals) -> None:
     for each in running:
-        with contextlib.suppress(ProcessLookupError):
+        if each.process:
             os.kill(each.process, number)

@@ -1,8 +1,9 @@
-"""The agent's socket to a half: it tells of the agent's end, and brings texts; nothing goes back.
+"""The socket on which texts come down to a half: from the agent, or from `trafficd reload`.
 
-A locked half can open no file any more, so the agent hands down the text of the configuration, one
-message each time. The kernel keeps message boundaries (SOCK_SEQPACKET, unix(7)) and, since the
-agent's end gives up receiving, fails whatever the half would send.
+A locked half can open no file any more, so it is handed the text of the configuration, one message
+each time; the kernel keeps message boundaries (unix(7)). Nothing goes back. The agent's socket
+(SOCK_SEQPACKET) tells of the agent's end as well; that of a unit (SOCK_DGRAM) is held by systemd,
+and whoever may write to its file is who may send.
 """
 
 import asyncio
@@ -72,12 +73,17 @@ class Lifeline:
         self._socket = agent
         self._newest = _NO_TEXT
         self._when_gone: Callable[[], object] = _do_nothing
+        self._when_told: Callable[[], object] = _do_nothing
 
     def listen(self, when_gone: Callable[[], object]) -> None:
         """Call *when_gone* once the agent is gone."""
         self._when_gone = when_gone
         if self._socket is not None:
             asyncio.get_running_loop().add_reader(self._socket, self._take)
+
+    def tell(self, when_told: Callable[[], object]) -> None:
+        """Call *when_told* whenever a text came."""
+        self._when_told = when_told
 
     def text(self) -> str:
         """Return the newest text that was handed down.
@@ -95,6 +101,7 @@ class Lifeline:
     def _take(self) -> None:
         while message := self._receive():
             self._newest = message
+            self._when_told()
 
     def _receive(self) -> bytes | None:
         """Return the next message, if there is one."""
@@ -106,12 +113,23 @@ class Lifeline:
             return None
         except OSError:
             message = b""
-        if not message:
+        if not message and self._socket.type == socket.SOCK_SEQPACKET:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
             self._when_gone()
         return message
+
+
+def text_message(text: str) -> bytes:
+    """Return the message that brings *text*.
+
+    Raises: ConfigError if it is too long for one.
+    """
+    encoded = text.encode()
+    if len(encoded) > LONGEST_TEXT_BYTES:
+        raise ConfigError([f"configuration: {len(encoded)} bytes, at most {LONGEST_TEXT_BYTES}"])
+    return _TEXT + encoded
 
 
 def _message(file: Path) -> bytes:

@@ -1,30 +1,27 @@
 """What is judged of a process: each fact that is not as it should be turns its own line."""
 
-import socket
 from dataclasses import replace
 
 import pytest
 
 from tests.audit.known import (
     HOST,
+    MAPPINGS,
     PYTHON,
     SETTINGS,
+    STATE,
     STATUS,
-    agent,
     but_pass,
-    descriptor,
     exporter,
-    netlink,
     reader,
     verdict,
     with_status,
-)  # fmt: skip
+)
 from tests.audit.programs import locked_down
-from trafficd.audit.checks.descriptors import agent_finding, descriptor_findings
 from trafficd.audit.checks.identity import identity_findings
 from trafficd.audit.checks.memory import memory_findings
 from trafficd.audit.checks.system_calls import system_call_findings
-from trafficd.audit.facts import Descriptor, Host, MemoryMapping, Process, Socket, Thread
+from trafficd.audit.facts import Host, MemoryMapping, Process, Thread
 from trafficd.audit.finding import Unread, Verdict
 from trafficd.config import Layer
 
@@ -35,8 +32,6 @@ def test_a_process_as_it_should_be_passes() -> None:
     for process in (reader(), exporter()):
         assert but_pass([*identity_findings(process)]) == set()
         assert but_pass([*memory_findings(process, HOST)]) == set()
-        assert but_pass([*descriptor_findings(process, SETTINGS)]) == set()
-    assert agent_finding(agent()).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -127,133 +122,27 @@ def test_on_a_host_without_swap_nothing_can_be_swapped() -> None:
 @pytest.mark.parametrize(
     "mapping",
     [
-        MemoryMapping("rw-s", "/var/lib/x", is_file=True, is_locked=True, is_special=False),
+        replace(STATE, file=UNREAD),
         MemoryMapping("rw-s", "/memfd:x (deleted)", is_file=True, is_locked=True, is_special=False),
         MemoryMapping("rwxp", "", is_file=False, is_locked=True, is_special=False),
     ],
 )
 def test_memory_that_is_shared_or_executable_while_written_fails(mapping: MemoryMapping) -> None:
-    process = replace(reader(), mappings=(mapping,))
-
-    assert but_pass([*memory_findings(process, HOST)]) == {"reader.memory"}
-
-
-INET = Socket(socket.AF_INET, socket.SOCK_STREAM, 6, port=51000)
-ROGUE = Descriptor(30, "/var/lib/names", is_writable=True)
-
-
-@pytest.mark.parametrize(
-    ("process", "failing"),
-    [
-        (reader(ROGUE), {"reader.descriptors", "reader.no_file_written"}),
-        (reader(replace(ROGUE, is_writable=False)), {"reader.descriptors"}),
-        (reader(Descriptor(30, "pipe:[1]", True)), {"reader.descriptors"}),
-        (reader(descriptor(30, INET)), {"reader.descriptors"}),
-        (reader(descriptor(30, Socket(socket.AF_PACKET, 3, 0))), {"reader.descriptors"}),
-        # A unix socket of somebody else's: a log, a bus.
-        (
-            reader(descriptor(30, Socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, peer=99))),
-            {"reader.descriptors"},
-        ),
-        (
-            reader(descriptor(30, Socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, peer=10))),
-            {"reader.descriptors"},
-        ),
-        # A further socket with the right filter is one too many.
-        (reader(descriptor(30, netlink())), {"reader.descriptors", "reader.groups"}),
-        (
-            reader(descriptor(30, replace(netlink(), protocol=socket.NETLINK_FIREWALL))),
-            {"reader.descriptors", "reader.groups"},
-        ),
-        (exporter(descriptor(30, netlink())), {"exporter.descriptors"}),
-        (exporter(descriptor(30, INET)), {"exporter.listeners"}),
-        (
-            exporter(descriptor(30, replace(INET, kind=socket.SOCK_DGRAM, port=9787))),
-            {"exporter.descriptors"},
-        ),
-    ],
-)
-def test_what_is_open_and_not_expected_fails(process: Process, failing: set[str]) -> None:
-    assert but_pass([*descriptor_findings(process, SETTINGS)]) == failing
-
-
-def test_standard_error_may_be_anything_and_is_named() -> None:
-    process = reader()
-    assert not isinstance(process.descriptors, Unread)
-    log = Descriptor(2, "/var/log/trafficd", is_writable=True)
-    others = tuple(each for each in process.descriptors if each.number != 2)
-
-    findings = [*descriptor_findings(replace(process, descriptors=(*others, log)), SETTINGS)]
-
-    assert but_pass(findings) == set()
-    assert any("is /var/log/trafficd" in each.evidence for each in findings)
-
-
-def test_a_socket_that_cannot_be_asked_leaves_all_of_them_unknown() -> None:
-    secret = Descriptor(30, "socket:[30]", True, UNREAD)
-
-    findings = [*descriptor_findings(reader(secret), SETTINGS)]
-
-    assert but_pass(findings) == {
-        "reader.descriptors", "reader.filters", "reader.groups", "reader.handoff",
-    }  # fmt: skip
-    assert verdict(findings, "reader.descriptors") is Verdict.UNKNOWN
-    assert agent_finding(agent(secret)).verdict is Verdict.UNKNOWN
-
-
-def test_descriptors_that_cannot_be_listed_are_unknown() -> None:
     for process in (reader(), exporter()):
-        findings = [*descriptor_findings(replace(process, descriptors=UNREAD), SETTINGS)]
+        more = replace(process, mappings=(*MAPPINGS, mapping))
 
-        assert {each.verdict for each in findings} == {Verdict.UNKNOWN}
-
-
-def with_netlink(*sockets: Socket) -> Process:
-    """Return a reader with these netlink sockets and no others."""
-    process = reader()
-    assert not isinstance(process.descriptors, Unread)
-    others = [each for each in process.descriptors if each.number not in (9, 11)]
-    more = (descriptor(number, each) for number, each in enumerate(sockets, start=40))
-    return replace(process, descriptors=(*others, *more))
+        assert but_pass([*memory_findings(more, HOST)]) == {f"{process.half}.memory"}
 
 
-def changed(sock: Socket, **fields: object) -> Socket:
-    assert sock.netlink is not None
-    return replace(sock, netlink=replace(sock.netlink, **fields))  # type: ignore[arg-type]  # a few
+def test_of_shared_memory_the_reader_has_its_state_and_the_exporter_none() -> None:
+    of_both = (*MAPPINGS, STATE)
 
-
-@pytest.mark.parametrize(
-    ("sockets", "failing"),
-    [
-        ((netlink((1,)), changed(netlink(), program=())), {"reader.filters"}),
-        ((netlink((1,)), changed(netlink(), program=locked_down())), {"reader.filters"}),
-        ((netlink((1,)), changed(netlink(), program=UNREAD)), {"reader.filters"}),
-        ((netlink((1,)), changed(netlink(), is_locked=False)), {"reader.filters"}),
-        ((netlink((1, 3)), netlink()), {"reader.groups"}),
-        ((netlink((1,)), netlink((1,))), {"reader.groups"}),
-        ((netlink((3,)), netlink()), {"reader.groups"}),
-        ((), {"reader.filters", "reader.groups"}),
-    ],
-)
-def test_filters_and_groups_are_exactly_those(
-    sockets: tuple[Socket, ...], failing: set[str]
-) -> None:
-    assert but_pass([*descriptor_findings(with_netlink(*sockets), SETTINGS)]) == failing
-
-
-def test_each_namespace_has_two_sockets() -> None:
-    two = with_netlink(netlink((1,)), netlink(), netlink((1,)), netlink())
-
-    assert but_pass([*descriptor_findings(two, replace(SETTINGS, namespaces=1))]) == set()
-    assert but_pass([*descriptor_findings(two, SETTINGS)]) == {
-        "reader.descriptors",
-        "reader.groups",
+    assert but_pass([*memory_findings(replace(reader(), mappings=of_both), HOST)]) == set()
+    assert but_pass([*memory_findings(replace(exporter(), mappings=of_both), HOST)]) == {
+        "exporter.memory"
     }
-
-
-def test_an_agent_with_a_netlink_socket_fails() -> None:
-    assert agent_finding(agent(descriptor(9, netlink()))).verdict is Verdict.FAIL
-    assert agent_finding(replace(agent(), descriptors=UNREAD)).verdict is Verdict.UNKNOWN
+    two = replace(reader(), mappings=(*of_both, replace(STATE, path="/dev/shm/another")))
+    assert but_pass([*memory_findings(two, HOST)]) == {"reader.memory"}
 
 
 def calls(process: Process, host: Host = HOST) -> set[str]:
@@ -271,6 +160,9 @@ def with_program(process: Process, *allowed: int) -> Process:
         (41, {"network", "rest"}),
         (16, {"links"}),
         (257, {"read", "write", "rest"}),
+        # With whatever option; that the reader takes connections is written down.
+        (55, {"network"}),
+        (288, set()),
         (62, {"processes", "rest"}),
         (321, {"kernel", "rest"}),
         (9, {"code"}),

@@ -14,7 +14,7 @@ def _tell() -> None:
     group = Classifier.group
 
     def telling(self: Classifier, namespace: str, link: Any) -> Any:
-        os.write(2, f"{link}\n".encode())
+        os.write(2, f"{link.shown_name}\n".encode())
         return group(self, namespace, link)
 
     Classifier.group = telling  # type: ignore[method-assign]

@@ -32,7 +32,8 @@ def _become_evil(half: str) -> None:
         world.try_all(attempts)
         await asyncio.Event().wait()
 
-    def with_an_evil_one(running: object) -> dict[str, Callable[[], Awaitable[object]]]:
+    def with_an_evil_one(running: Any) -> dict[str, Callable[[], Awaitable[object]]]:
+        world.find_connection = lambda: _connection(running).fileno()
         return {**workers(running), "evil": try_everything}
 
     app.workers = with_an_evil_one
@@ -51,6 +52,13 @@ def _app(half: str) -> Any:
     from trafficd.exporter.app import _Exporter
 
     return _Exporter
+
+
+def _connection(running: Any) -> Any:
+    """Return the socket to the other half."""
+    if hasattr(running, "_intake"):
+        return running._intake._socket
+    return running._handoff._connections[-1]._socket
 
 
 def _take_the_sandbox_away() -> None:

@@ -20,12 +20,15 @@ def configuration_findings(
     """Judge the settings that the *processes* were started with."""
     is_older = all(settings.changed_at <= each.started_at for each in processes)
     told = f"sha256:{settings.digest}"
-    if not is_older:
+    if not settings.is_as_given:
+        told += "; the copies that systemd made for the services at their start hold another text"
+    elif not is_older:
         told += "; the file changed after the start, so that others may be in force"
     yield judge(
         "configuration.settings",
-        is_older or None,
-        "the parsed file as canonical JSON, without node; stat(2); /proc/PID/stat",
+        (is_older and settings.is_as_given) or None,
+        "the parsed file as canonical JSON, without node; the file that each half was given;"
+        " stat(2); /proc/PID/stat",
         told,
         mend="restart trafficd",
     )

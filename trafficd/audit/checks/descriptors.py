@@ -1,19 +1,20 @@
 """Judges whether all that a half has open is of a kind that it needs, and no more of it.
 
 A half has: nothing as standard input and output, anything as standard error (the log goes there),
-the loop's poll, and sockets. The reader's are two of netlink for each namespace, one to the
-exporter and one to the agent, and the loop's own pair, by which signals wake it. The exporter's
-are the listeners, its connections, and the same unix sockets.
+the loop's poll, and sockets. Each may have the loop's own pair, by which signals wake it, one that
+configurations come on, from the agent or from root, and one to the service manager. The reader has
+two of netlink for each namespace besides, the one that exporters connect to, and those connections;
+the exporter its listeners, its connections, and the one from the reader.
 """
 
 import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from trafficd.audit.facts import Agent, Configuration, Descriptor, Process, Socket
+from trafficd.audit.checks.sockets import exporter_findings, reader_findings, reload_finding
+from trafficd.audit.facts import Configuration, Descriptor, Node, Process, Socket
 from trafficd.audit.finding import Finding, Unread, judge, unread
 from trafficd.sandbox.apply import Half
-from trafficd.sandbox.socket_filter import ANSWERS, EVENTS, disassemble
 
 _NULL = "/dev/null"
 _STANDARD_INPUT, _STANDARD_OUTPUT, _STANDARD_ERROR = 0, 1, 2
@@ -32,25 +33,41 @@ _KINDS: dict[int, str] = {
     socket.SOCK_RAW: "raw",
     socket.SOCK_SEQPACKET: "sequenced packets",
 }
-_RTNLGRP_LINK = 1  # linux/rtnetlink.h
 _MEND = "restart trafficd; whoever starts it must leave nothing open to it"
-_INIT = 1
+# Exporters that took another's place while it was not gone yet (reader/handoff.py).
+_MOST_CONNECTIONS = 4
 
-# What is expected, and how often at most: to the exporter or reader, to the agent; the loop's pair.
-_MOST = {"poll": 1, "one of the loop's pair": 2, "to the other half, or the agent": 2}
+# What is expected, and how often at most.
+_MOST = {
+    "poll": 1,
+    "one of the loop's pair": 2,
+    "configurations, from the agent": 1,
+    "configurations, from root": 1,
+    "to the service manager": 1,
+    "for exporters to connect to": 1,
+    "to the exporter": _MOST_CONNECTIONS,
+}
+_CLAIMS = {
+    Half.READER: ("reload", "filters", "groups", "queues", "handoff", "connections"),
+    Half.EXPORTER: ("reload", "listeners"),
+}
 
 
-def descriptor_findings(process: Process, settings: Configuration) -> Iterator[Finding]:
-    """Judge every descriptor of a half, by its kind and by the number of its kind."""
+def descriptor_findings(process: Process, node: Node, settings: Configuration) -> Iterator[Finding]:
+    """Judge every descriptor of a half of *node*, by its kind and by the number of its kind."""
     half, source = process.half, f"/proc/{process.number}/fd, fdinfo; pidfd_getfd(2), getsockopt(2)"
-    claims = ("filters", "groups", "handoff") if half is Half.READER else ("listeners",)
     if isinstance(process.descriptors, Unread):
-        for claim in ("descriptors", "no_file_written", *claims):
+        for claim in ("descriptors", "no_file_written", *_CLAIMS[half]):
             yield unread(f"{half}.{claim}", source, process.descriptors)
         return
-    explained = [(each, _kind(each, process)) for each in process.descriptors]
+    explained = [(each, _kind(each, process, node)) for each in process.descriptors]
     counts = Counter(kind for _, kind in explained)
-    most = {**_MOST, "netlink": 2 * (1 + settings.namespaces)}
+    most = {
+        **_MOST,
+        "netlink": 2 * (1 + settings.namespaces),
+        # Only an agent hands configurations down a socket like the reader's.
+        "from the reader, or the agent": 2 if node.agent else 1,
+    }
     unasked = [each for each, kind in explained if isinstance(each.socket, Unread) and not kind]
     strangers = [
         f"{each.number} is {_shown(each)}"
@@ -74,33 +91,17 @@ def descriptor_findings(process: Process, settings: Configuration) -> Iterator[F
     )
     yield _no_file_written(process, process.descriptors)
     if unasked:
-        for claim in claims:
+        for claim in _CLAIMS[half]:
             yield unread(f"{half}.{claim}", source, Unread("a socket could not be asked"))
-    elif half is Half.READER:
-        yield from _netlink(process.descriptors, settings)
-        yield _handoff(process, process.descriptors)
+        return
+    yield reload_finding(process, process.descriptors, node)
+    if half is Half.READER:
+        yield from reader_findings(process, process.descriptors, node)
     else:
-        yield _listeners(process.descriptors)
+        yield exporter_findings(process.descriptors, node)
 
 
-def agent_finding(agent: Agent) -> Finding:
-    """Judge what the agent has kept open: it handed the sockets over and must have closed them."""
-    identity, source = "agent.descriptors", f"/proc/{agent.number}/fd; pidfd_getfd(2)"
-    if isinstance(agent.descriptors, Unread):
-        return unread(identity, source, agent.descriptors)
-    if any(isinstance(each.socket, Unread) for each in agent.descriptors):
-        return unread(identity, source, Unread("a socket could not be asked"))
-    wrong = [
-        f"{each.number} is {_shown(each)}"
-        for each in agent.descriptors
-        if isinstance(each.socket, Socket) and each.socket.family != socket.AF_UNIX
-    ]
-    count = sum(each.socket is not None for each in agent.descriptors)
-    evidence = "; ".join(wrong) or f"{count} sockets, all unix"
-    return judge(identity, not wrong, source, evidence, mend=_MEND)
-
-
-def _kind(each: Descriptor, process: Process) -> str:
+def _kind(each: Descriptor, process: Process, node: Node) -> str:
     """Return the expected kind that *each* is of; nothing if it is of none."""
     if each.number == _STANDARD_ERROR:
         return "standard error"
@@ -111,15 +112,37 @@ def _kind(each: Descriptor, process: Process) -> str:
     if each.target == _POLL:
         return "poll"
     if isinstance(each.socket, Socket):
+        if each.socket.family == socket.AF_UNIX:
+            return _kind_of_unix(each.socket, process, node)
         return _kind_of_socket(each.socket, process)
     return ""
 
 
+def _kind_of_unix(each: Socket, process: Process, node: Node) -> str:
+    if each.kind == socket.SOCK_DGRAM:
+        return _kind_of_datagram(each, process)
+    if each.peer == process.number and not each.is_listening:
+        return "one of the loop's pair"
+    if each.kind != socket.SOCK_SEQPACKET:
+        return ""
+    if process.half is Half.EXPORTER:
+        is_ours = each.peer == node.starter and not each.is_listening
+        return "from the reader, or the agent" if is_ours else ""
+    if each.is_listening:
+        return "for exporters to connect to"
+    if node.agent and each.peer == node.starter:
+        return "configurations, from the agent"
+    return "to the exporter" if each.is_dead or each.peer == node.exporter.number else ""
+
+
+def _kind_of_datagram(each: Socket, process: Process) -> str:
+    if each.peer_address:
+        is_manager = each.peer_address == process.notify_address and each.is_deaf
+        return "to the service manager" if is_manager else ""
+    return "configurations, from root" if each.address and not each.peer else ""
+
+
 def _kind_of_socket(each: Socket, process: Process) -> str:
-    if each.family == socket.AF_UNIX and not each.is_listening:
-        if each.peer == process.number:
-            return "one of the loop's pair"
-        return "to the other half, or the agent" if each.peer in (process.parent, _INIT) else ""
     if process.half is Half.READER:
         is_route = each.family == socket.AF_NETLINK and each.protocol == socket.NETLINK_ROUTE
         return "netlink" if is_route else ""
@@ -148,87 +171,6 @@ def _no_file_written(process: Process, descriptors: Sequence[Descriptor]) -> Fin
     return judge(f"{process.half}.no_file_written", not written, source, evidence, mend=_MEND)
 
 
-def _netlink(descriptors: Sequence[Descriptor], settings: Configuration) -> Iterator[Finding]:
-    """Judge filters and groups: an event socket for each namespace, and one for answers."""
-    found = [
-        (each.number, each.socket.netlink)
-        for each in descriptors
-        if isinstance(each.socket, Socket) and each.socket.netlink is not None
-    ]
-    wanted = 1 + settings.namespaces
-    wrong, details, joined = [], [], Counter[tuple[int, ...]]()
-    for number, netlink in found:
-        if isinstance(netlink.groups, Unread):
-            wrong.append(f"{number}: its groups: {netlink.groups.reason}")
-            continue
-        joined[netlink.groups] += 1
-        expected, name = (EVENTS, "EVENTS") if netlink.groups else (ANSWERS, "ANSWERS")
-        if isinstance(netlink.program, Unread):
-            wrong.append(f"{number}: its filter: {netlink.program.reason}")
-        elif netlink.program != expected:
-            carried = "another filter" if netlink.program else "no filter"
-            wrong.append(f"{number} carries {carried}, not {name}")
-        if not netlink.is_locked:
-            wrong.append(f"{number} is not locked")
-        if not isinstance(netlink.program, Unread):
-            lines = enumerate(disassemble(netlink.program))
-            details += [f"{number} {name} {place:03}: {line}" for place, line in lines]
-    yield judge(
-        "reader.filters",
-        not wrong and bool(found),
-        "SO_GET_FILTER, SO_LOCK_FILTER by pidfd_getfd(2); sandbox/socket_filter.py",
-        "; ".join(wrong)
-        or f"{len(found)} sockets, each with EVENTS ({len(EVENTS)} instructions) or ANSWERS"
-        f" ({len(ANSWERS)}), locked",
-        mend=_MEND,
-        details=details,
-    )
-    yield judge(
-        "reader.groups",
-        dict(joined) == {(_RTNLGRP_LINK,): wanted, (): wanted},
-        "NETLINK_LIST_MEMBERSHIPS by pidfd_getfd(2)",
-        "; ".join(
-            f"{count} in {', '.join(map(str, groups)) or 'none'}"
-            for groups, count in sorted(joined.items())
-        )
-        + f"; expected {wanted} in {_RTNLGRP_LINK} (RTNLGRP_LINK), {wanted} in none",
-        mend=_MEND,
-    )
-
-
-def _handoff(process: Process, descriptors: Sequence[Descriptor]) -> Finding:
-    deaf = [
-        each.number
-        for each in descriptors
-        if isinstance(each.socket, Socket)
-        and each.socket.family == socket.AF_UNIX
-        and each.socket.peer != process.number
-        and each.number != _STANDARD_ERROR
-        and each.socket.is_deaf
-    ]
-    evidence = f"{deaf[0]} is shut for receiving" if deaf else "no socket is shut for receiving"
-    source = "POLLRDHUP of the socket, by pidfd_getfd(2); shutdown(2), poll(2)"
-    return judge("reader.handoff", len(deaf) == 1, source, evidence, mend=_MEND)
-
-
-def _listeners(descriptors: Sequence[Descriptor]) -> Finding:
-    inet = [
-        each.socket
-        for each in descriptors
-        if isinstance(each.socket, Socket) and each.socket.family in _INET
-    ]
-    ports = {each.port for each in inet if each.is_listening}
-    # A connection that it began would come from a port of the kernel's choice.
-    begun = [each for each in inet if each.port not in ports]
-    wrong = [f"{len(begun)} sockets that no listener took"] if begun else []
-    wrong += [] if ports else ["no listener"]
-    shown = sorted({f"{each.address}:{each.port}" for each in inet if each.is_listening})
-    connections = sum(not each.is_listening for each in inet)
-    evidence = "; ".join(wrong) or f"listens on {', '.join(shown)}; {connections} connections to it"
-    source = "getsockname(2), SO_ACCEPTCONN by pidfd_getfd(2)"
-    return judge("exporter.listeners", not wrong, source, evidence, mend=_MEND)
-
-
 def _shown(each: Descriptor) -> str:
     how = "to be written" if each.is_writable else "to be read"
     if each.socket is None:
@@ -238,7 +180,8 @@ def _shown(each: Descriptor) -> str:
     family = _FAMILIES.get(each.socket.family, str(each.socket.family))
     kind = _KINDS.get(each.socket.kind, str(each.socket.kind))
     listening = ", listening" if each.socket.is_listening else ""
-    return f"a socket: {family}, {kind}, protocol {each.socket.protocol}{listening}"
+    to = f", to {each.socket.peer_address}" if each.socket.peer_address else ""
+    return f"a socket: {family}, {kind}, protocol {each.socket.protocol}{listening}{to}"
 
 
 def _named(targets: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ A limit of 0 stops a core file, and not one that goes to a program through a pip
 
 from collections.abc import Iterator
 
+from trafficd.audit.checks.state import state_of
 from trafficd.audit.facts import Host, Process
 from trafficd.audit.finding import Finding, Unread, judge, unread
 
@@ -104,17 +105,21 @@ def _kept(process: Process) -> Finding:
     identity, source = f"{process.half}.memory", f"/proc/{process.number}/smaps"
     if isinstance(process.mappings, Unread):
         return unread(identity, source, process.mappings)
-    wrong = []
-    for each in process.mappings:
-        is_writable, is_shared = "w" in each.permissions, "s" in each.permissions
-        if is_writable and is_shared:
-            wrong.append(f"{each.path or 'memory'} is shared and writable")
-        if is_writable and "x" in each.permissions:
-            wrong.append(f"{each.path or 'memory'} is writable and executable")
-    files = {each.path for each in process.mappings if each.is_file}
+    state = state_of(process)
+    wrong = [
+        f"{each.path or 'memory'} is shared and writable"
+        for each in process.mappings
+        if each.is_shared and each is not state
+    ]
+    wrong += [
+        f"{each.path or 'memory'} is writable and executable"
+        for each in process.mappings
+        if "w" in each.permissions and "x" in each.permissions
+    ]
+    files = {each.path for each in process.mappings if each.is_file and each is not state}
     evidence = "; ".join(wrong) or (
-        f"{len(files)} files, mapped read-only or as private copies: the interpreter and libraries;"
-        " no state is kept outside memory by this version"
+        f"{len(files)} files, mapped read-only or as private copies: the interpreter and libraries"
+        f"{'' if state is None else '; and its state, shared'}"
     )
     mend = "this is no running trafficd of this version; restart it"
     return judge(identity, not wrong, source, evidence, mend=mend)
