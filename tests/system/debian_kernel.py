@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from tests.system.debian_image import HERE, ROOT, Machine, MachineError, debian_machine
+from tests.system.debian_image import Machine, debian_machine
+from tests.system.debian_packages import HERE, ROOT, MachineError
 
 MACHINE_FAILED = 125
 # Of timeout(1).

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from tests.system.debian_image import MachineError
 from tests.system.debian_kernel import run_in_debian_kernel
+from tests.system.debian_packages import MachineError
 
 # For each group, in a machine of its own; three to six minutes on two slow cores.
 SECONDS = 840
