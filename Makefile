@@ -1,6 +1,7 @@
 # make run     a demonstration: lab nodes with real packets, /metrics on loopback, Ctrl-C ends it
 # make test    format, lint, types, and every test, against the built wheel
-# make test-system  the kernel tests once more on Debian 12's kernel, in QEMU; as root
+# make test-system  Debian 12's kernel in QEMU, its systemd in a container, real VPN servers; as root
+# make deb     trafficd_<version>_<architecture>.deb for Debian 12, in this directory
 # make bench   the numbers that the README quotes
 # make lock    write requirements/*.txt anew, with hashes
 # make clean   take the environment away
@@ -13,7 +14,7 @@ QUIET := $(shell test -t 2 || echo --quiet)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SOURCES := pyproject.toml README.md $(shell find trafficd -name '*.py')
 
-.PHONY: run test test-system bench lock clean
+.PHONY: run test test-system deb bench lock clean
 
 run: $(VENV)/demo.done
 	@$(BIN)/trafficd demo
@@ -29,6 +30,9 @@ test: $(VENV)/dev.done
 
 test-system: $(VENV)/dev.done
 	$(BIN)/pytest tests/system
+
+deb:
+	@packaging/build-deb
 
 bench: $(VENV)/dev.done
 	$(BIN)/python bench/run.py
