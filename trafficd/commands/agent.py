@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _directory(state: str) -> Iterator[Path]:
     """Have the directory of state and releases, for this user alone."""
     if state == NO_STATE:
+        # Here, because every command is imported at each start, and it costs 15 ms.
+        import tempfile
+
         place = _IN_RAM if os.access(_IN_RAM, os.W_OK) else None
         with tempfile.TemporaryDirectory(prefix="trafficd-", dir=place) as made:
             yield Path(made)
