@@ -41,7 +41,7 @@ lock: $(VENV)/dev.done
 	cd requirements && ./lock
 
 clean:
-	rm -rf $(VENV) dist build trafficd.egg-info
+	rm -rf $(VENV) dist build trafficd.egg-info trafficd_*.deb
 
 # One line says what is missing, since only a package manager can bring it.
 $(VENV)/made.done:
