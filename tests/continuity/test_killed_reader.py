@@ -107,6 +107,24 @@ def test_a_reader_killed_at_a_step_loses_no_byte_and_counts_none_twice(
     assert deaths == 2
 
 
+@pytest.mark.parametrize("step", ["before the log", "after the log", "before a removal"])
+def test_an_event_is_not_taken_before_it_is_logged_and_applied(
+    step: str, namespace: Namespace
+) -> None:
+    with supervised(namespace.name, speed=SPEED) as node:
+        node.start()
+        node.until(node.is_ready, "ready")
+        node.kill()
+        # A handful of events: if each death cost one, none would be left to tell of the bytes.
+        open_and_close_sessions(namespace.name, [40_000], prefix="ppp")
+        for _ in range(8):
+            node.start(step, "1")
+            node.until(node.is_dead, f"dead {step}")
+            assert node.bury() == -9
+
+        assert all_that_is_queued_is_counted(node).rx_bytes == 40_000
+
+
 def test_a_reader_killed_at_random_moments_loses_no_byte(namespace: Namespace) -> None:
     moments = random.Random(8)
     with supervised(namespace.name, speed=SPEED) as node:
