@@ -109,6 +109,7 @@ class Reader:
         # A sample, a resynchronisation and a change of rules each need the tables to themselves.
         self._asking = asyncio.Lock()
         self._hangup = asyncio.Event()
+        self._is_kept = True
         given.lifeline.tell(self._hangup.set)
 
     async def start(self) -> None:
@@ -265,8 +266,10 @@ class Reader:
         }
         sockets = [states[number] for number in sorted(states)]
         boot_id, text = self._keeper.boot_id, self._configuration.text
-        if not self._keeper.keep(self._run.checkpoint(boot_id, sockets, text)):
+        is_kept = self._keeper.keep(self._run.checkpoint(boot_id, sockets, text))
+        if self._is_kept and not is_kept:
             say(Message.STATE_FULL)
+        self._is_kept = is_kept
 
     def _status(self) -> str:
         return reader_status(
