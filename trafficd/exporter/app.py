@@ -61,12 +61,13 @@ async def run_exporter(settings: MetricsSettings, given: Surroundings, *, lock: 
         ladder.callback(intake.close)
         server = MetricsServer(given.listeners or open_listeners(settings.listen), settings.path)
         ladder.push_async_callback(server.close)
-        exporter = _Exporter(intake, server, settings.web_config, given.manager)
+        # The addresses of sockets that were handed over are somebody else's to say.
+        addresses = () if given.listeners else settings.listen
+        exporter = _Exporter(intake, server, settings.web_config, given.manager, addresses)
         given.lifeline.tell(exporter.look_again)
         exporter.enter(lock)
         given.manager.ready("waiting for the reader")
-        addresses = () if given.listeners else settings.listen
-        await run_until(stop, exporter.workers(addresses))
+        await run_until(stop, exporter.workers())
     say(Message.EXPORTER_STOPPED)
 
 
@@ -79,12 +80,15 @@ class _Exporter:
         server: MetricsServer,
         web_config: str | None,
         manager: ServiceManager,
+        addresses: Sequence[ListenAddress],
     ) -> None:
+        """Begin without an answer to anybody; *addresses* are those that it says it serves on."""
         self._intake = intake
         self._server = server
         self._web_config_file = None if web_config is None else Path(web_config)
         self._web_config = WebConfig.nothing()
         self._manager = manager
+        self._addresses = addresses
         self._is_serving = asyncio.Event()
         self._look = asyncio.Event()
 
@@ -106,21 +110,21 @@ class _Exporter:
             self._web_config_file = None
             say(Message.WEB_CONFIG_FIXED)
 
-    def workers(self, addresses: Sequence[ListenAddress]) -> dict[str, Worker]:
-        """Return what runs side by side; *addresses* are those that it says it serves on."""
-        workers: dict[str, Worker] = {"releases": partial(self._follow_releases, addresses)}
+    def workers(self) -> dict[str, Worker]:
+        """Return what runs side by side."""
+        workers: dict[str, Worker] = {"releases": self._follow_releases}
         if self._web_config_file is not None:
             workers["web config"] = partial(self._follow_web_config, self._web_config_file)
         if self._manager.watchdog_seconds:
             workers["watchdog"] = self._manager.keep_alive
         return workers
 
-    async def _follow_releases(self, addresses: Sequence[ListenAddress]) -> None:
+    async def _follow_releases(self) -> None:
         """Serve from the first release on, and show each as it comes, for ever."""
         await self._show_next()
         await self._server.start(self._web_config)
         self._is_serving.set()
-        for address in addresses:
+        for address in self._addresses:
             say(Message.EXPORTER_READY, address=address)
         while True:
             await self._show_next()
