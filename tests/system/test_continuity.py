@@ -17,6 +17,7 @@ from tests.continuity.kept import kept_run
 from tests.lab import TunSession, open_and_close_sessions
 from tests.system.container import Container, debian_container
 from tests.system.node import EXPORTER, READER, STATE, TARGET, Node
+from tests.system.test_units import LOCK_SOCKETS
 from trafficd.reader.run import Run
 from trafficd.releases import Faults, Release, Totals
 from trafficd.rules import Role
@@ -216,6 +217,26 @@ def test_a_storm_that_the_queue_has_no_room_for_is_said_and_makes_no_jump(node: 
         assert long.rx_bytes <= total < long.rx_bytes + 300 * 9000
         assert (total - long.rx_bytes) % 9000 == 0
         assert faults(node).overruns == 1
+
+
+def test_sockets_that_are_renewed_count_nothing_twice_and_the_gap_is_said(node: Node) -> None:
+    node.machine.write("/usr/local/lib/lock.py", LOCK_SOCKETS)
+    command = "ExecStart=\nExecStart=/usr/bin/python3 /usr/local/lib/lock.py\n"
+    node.change(READER, f"Type=oneshot\nRestart=no\n{command}")
+    node.systemctl("start", READER)
+    node.change_back()
+    with TunSession(network(node), "ppp-long", rx_bytes=5000) as long:
+        node.systemctl("start", TARGET)
+        node.machine.until(lambda: "status=75" in node.journal(READER), 30, "the renewal")
+        node.until_active(READER, EXPORTER)
+        long.receive(30_000)
+        process = node.process(READER)
+        node.systemctl("restart", READER)
+        until_ready(node, process)
+
+        # It was there before the first reader, whose baseline both others go on from.
+        assert kept_totals(node).rx_bytes == 30_000
+        assert faults(node) == Faults(gaps=1)
 
 
 def test_nothing_of_a_session_is_on_the_disk_afterwards(node: Node) -> None:

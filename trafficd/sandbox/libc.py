@@ -6,7 +6,6 @@ import os
 
 _STATFS_BYTES = 256  # more than any struct statfs; it begins with the type (statfs(2))
 _MAP_FAILED = ctypes.c_void_p(-1).value
-_NO_DESCRIPTOR = -1
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -51,7 +50,15 @@ def map_shared(descriptor: int, length: int) -> memoryview:
     Python's own mmap keeps a descriptor of its own open.
     Raises: OSError.
     """
-    return _map(length, mmap.MAP_SHARED, descriptor)
+    function = _LIBC.mmap
+    function.restype = ctypes.c_void_p
+    rights = mmap.PROT_READ | mmap.PROT_WRITE
+    size, start = ctypes.c_size_t(length), ctypes.c_long(0)
+    address = function(None, size, rights, mmap.MAP_SHARED, descriptor, start)
+    if address in (None, _MAP_FAILED):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")
 
 
 def map_memory(length: int) -> memoryview:
@@ -59,7 +66,7 @@ def map_memory(length: int) -> memoryview:
 
     Raises: OSError.
     """
-    return _map(length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _NO_DESCRIPTOR)
+    return memoryview(mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def overwrite(data: bytes, behind: int = 0) -> None:
@@ -70,20 +77,3 @@ def overwrite(data: bytes, behind: int = 0) -> None:
     # CPython: the bytes stand at the end of the object, before a byte of zero.
     if len(data) > behind:
         ctypes.memset(id(data) + bytes.__basicsize__ - 1 + behind, 0, len(data) - behind)
-
-
-def _map(length: int, flags: int, descriptor: int) -> memoryview:
-    function = _LIBC.mmap
-    function.restype = ctypes.c_void_p
-    address = function(
-        None,
-        ctypes.c_size_t(length),
-        mmap.PROT_READ | mmap.PROT_WRITE,
-        flags,
-        descriptor,
-        ctypes.c_long(0),
-    )
-    if address in (None, _MAP_FAILED):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return memoryview((ctypes.c_ubyte * length).from_address(address)).cast("B")
