@@ -118,7 +118,7 @@ class Container:
 
         A name that was removed is a device file there (overlayfs.rst, whiteouts).
         """
-        return Path(f"/proc/{self._first_process(_KEEPER)}/root/run/layer")
+        return Path("/proc", str(self._first_process(_KEEPER)), "root", "run", "layer")
 
     def run(
         self,

@@ -127,7 +127,7 @@ def test_a_process_that_left_its_parent_ends_with_the_cgroup_it_was_started_in()
 
 
 def boot_id(leader: int) -> str:
-    return Path(f"/proc/{leader}/root/proc/sys/kernel/random/boot_id").read_text()
+    return Path("/proc", str(leader), "root", "proc/sys/kernel/random/boot_id").read_text()
 
 
 def assert_is_gone(process: int, leader: int) -> None:
