@@ -146,14 +146,14 @@ def machine() -> Iterator[Container]:
 
 def install(machine: Container, package: Package) -> str:
     """Install *package* as its users do, and return what was said."""
-    machine.write(f"/root/{package.file.name}", package.file.read_bytes())
+    machine.write(f"/var/tmp/{package.file.name}", package.file.read_bytes())
     try:
         return machine.run(
-            *("sh", "-c", 'cd /root && exec apt-get install -y "./$1"', "sh", package.file.name),
+            *("sh", "-c", 'cd /var/tmp && exec apt-get install -y "./$1"', "sh", package.file.name),
             seconds=100,
         ).stdout
     finally:
-        machine.run("rm", f"/root/{package.file.name}")
+        machine.run("rm", f"/var/tmp/{package.file.name}")
 
 
 def start(machine: Container) -> Node:
@@ -351,18 +351,18 @@ def test_it_is_installed_and_purged_where_systemd_does_not_run(
     machine: Container, package: Package
 ) -> None:
     before = files(machine)
-    machine.write("/root/trafficd.deb", package.file.read_bytes())
+    machine.write("/var/tmp/trafficd.deb", package.file.read_bytes())
 
     # As in a chroot: nothing of the running systemd is to be seen.
     script = """
     mount -t tmpfs tmpfs /run
-    dpkg --install /root/trafficd.deb
+    dpkg --install /var/tmp/trafficd.deb
     systemctl enable trafficd.target
     dpkg --remove trafficd
     dpkg --purge trafficd
     """
     done = machine.run("unshare", "--mount", "sh", "-ec", script)
 
-    machine.run("rm", "/root/trafficd.deb")
+    machine.run("rm", "/var/tmp/trafficd.deb")
     assert "trafficd is installed and stopped" in done.stdout
     assert files(machine) == before
