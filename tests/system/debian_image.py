@@ -31,6 +31,8 @@ PACKAGES = (
     # VPN servers of which a part is in the kernel.
     *("libstrongswan-standard-plugins", "ppp", "strongswan-charon", "strongswan-swanctl"),
     "wireguard-tools",
+    # Process 1 where a test asks for it.
+    "systemd",
 )
 # Of some 4,000 modules: links of every type but those with hardware, and what they need.
 MODULES = (

@@ -48,19 +48,21 @@ def run_in_debian_kernel(
     *,
     seconds: float = 300,
     files: Mapping[str, bytes] | None = None,
+    is_booted: bool = False,
     shown_on: TextIO | None = None,
 ) -> Outcome:
     """Run *command* in a guest of its own, which is gone when this returns.
 
-    *files* are put into the guest, by their absolute names there. Output is written to *shown_on*
-    as it comes.
+    *files* are put into the guest, by their absolute names there. If it *is_booted*, systemd is
+    process 1 and the command one of its services. Output is written to *shown_on* as it comes.
     Units: *seconds* from power on to power off.
     Raises: MachineError if the guest was not off by then, or ended without saying how the command
     did; its last words are in the message.
     """
     with debian_machine() as machine, tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _write_disk(folder / "disk", command, files or {})
+        processes = {"/srv/process-1": b"systemd" if is_booted else b"command"}
+        _write_disk(folder / "disk", command, {**processes, **(files or {})})
         ended, output = _run_machine(machine, folder, seconds, shown_on)
         said = (folder / "status").read_text().strip()
         if not said:
@@ -75,7 +77,9 @@ def _write_disk(disk: Path, command: Sequence[str], files: Mapping[str, bytes]) 
     with tarfile.open(disk, "w") as archive:
         for file in sorted(ROOT.iterdir()):
             archive.add(file, f"srv/trafficd/{file.name}", filter=_without_what_was_made)
-        archive.add(HERE / "guest.sh", "srv/guest.sh")
+        for script in ("guest.sh", "command.sh"):
+            archive.add(HERE / script, f"srv/{script}")
+        archive.add(HERE / "command.service", "etc/systemd/system/command.service")
         for name, content in {"/srv/command": shlex.join(command).encode(), **files}.items():
             entry = tarfile.TarInfo(name.lstrip("/"))
             entry.size = len(content)

@@ -1,8 +1,10 @@
-# Process 1 in the guest: makes it a host as systemd would, runs /srv/command, says how it ended,
-# and turns the machine off. If it fails before, the kernel panics and the machine ends.
+# Process 1 in the guest: makes it a host and becomes command.sh, or becomes systemd, which does the
+# same. If it fails before, the kernel panics and the machine ends.
 set -e
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+read -r process </srv/process-1 || true
+if [ "$process" = systemd ]; then
+  exec /lib/systemd/systemd --unit=command.service
+fi
 mount -t devtmpfs devtmpfs /dev
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -11,15 +13,4 @@ mkdir -p /dev/shm && mount -t tmpfs tmpfs /dev/shm
 ln -s /proc/self/fd /dev/fd
 hostname debian
 ip link set lo up
-# What udev would load, for the device file; link types come when the kernel asks for them.
-modprobe tun
-
-# The ports of virtio_console come from a work queue: the first is for output, the second for the end.
-until set -- /dev/vport*p[12] && test -e "$2"; do
-  busybox usleep 20000
-done
-cd /srv/trafficd
-status=0
-sh /srv/command </dev/null >"$1" 2>&1 || status=$?
-echo "$status" >"$2"
-exec busybox poweroff -f
+exec sh /srv/command.sh
