@@ -1,5 +1,7 @@
 """Every exception of trafficd and what its catcher does."""
 
+from enum import StrEnum
+
 
 class TrafficdError(Exception):
     """Something failed; the command prints the message as one line and exits with *exit_code*."""
@@ -58,3 +60,34 @@ class SandboxError(TrafficdError):
 
 class ScheduleError(TrafficdError):
     """A line of a simulated schedule cannot be; the command names the line and exits 1."""
+
+
+class UnknownSeriesError(TrafficdError):
+    """A series that no release has; the message it came in is refused."""
+
+
+class Refused(StrEnum):
+    """Why a message is refused, as the collector counts it."""
+
+    MALFORMED = "malformed"  # not a message of its protocol
+    IDENTITY = "identity"  # another node's, or another location than the collector knows
+    SERIES = "series"  # a metric, a label or a value of one that no release has
+    VALUE = "value"  # not finite, or below zero
+    TIME = "time"  # off the grid, or ahead of the clock
+    CONFLICT = "conflict"  # another value for a time that has one
+
+
+class MessageRefusedError(TrafficdError):
+    """A pushed message that cannot be taken: nothing of it is stored, and its sender hears why."""
+
+    def __init__(self, reason: str, kind: Refused) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class StoreError(TrafficdError):
+    """The collector's file cannot be had, or is not for this version; the process ends."""
+
+
+class StoreFullError(StoreError):
+    """There is no room to store a release; the sender keeps it and tries again."""

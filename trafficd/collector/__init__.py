@@ -1,0 +1,1 @@
+"""The central service: takes totals and nothing else, and keeps their history."""
