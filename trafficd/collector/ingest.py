@@ -20,7 +20,7 @@ from trafficd.wire.remote_write import Layout, Protocol
 # Of any node's clock before ours.
 AHEAD_SECONDS = 10 * 60
 # A layout is some kilobytes, and nodes with the same classes share one.
-_MOST_LAYOUTS = 1000
+_MOST_LAYOUTS = 256
 _Key = tuple[Protocol, str, int, tuple[Series, ...]]
 
 
