@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from trafficd.exporter import connections
 from trafficd.exporter.http import MetricsServer, open_listeners
 from trafficd.releases import Release, Totals
+from trafficd.service import connections
 from trafficd.service.web_config import WebConfig
 from trafficd.units import ListenAddress
 

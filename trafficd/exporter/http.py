@@ -3,7 +3,6 @@
 Nothing of a request is kept or logged: no access log, no error with a client's address in it.
 """
 
-import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,12 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from trafficd.errors import TrafficdError
-from trafficd.exporter.connections import Answer, BoundedServer
 from trafficd.exporter.metrics import OPEN_METRICS, TEXT, Page, render
-from trafficd.exporter.negotiation import accepts_gzip, preferred
+from trafficd.exporter.push import PushHealth
 from trafficd.releases import Release
+from trafficd.service import listeners as service_listeners
+from trafficd.service.connections import Answer, BoundedServer
+from trafficd.service.negotiation import accepts_gzip, preferred
 from trafficd.service.web_config import WebConfig
 from trafficd.units import ListenAddress
 
@@ -31,36 +31,7 @@ def open_listeners(addresses: Sequence[ListenAddress]) -> list[socket.socket]:
 
     Raises: TrafficdError with the address that cannot be had.
     """
-    listeners = []
-    for address in addresses:
-        try:
-            listeners.append(_listener(address))
-        except UnicodeError as error:
-            raise TrafficdError(f"metrics: listen: {address}: no host has such a name") from error
-        except OSError as error:
-            is_system = error.errno is not None and error.errno > 0
-            reason = os.strerror(error.errno or 0) if is_system else error.strerror
-            raise TrafficdError(f"metrics: listen: {address}: {reason}") from error
-    return listeners
-
-
-def _listener(address: ListenAddress) -> socket.socket:
-    wanted = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    is_everywhere = address.host is None
-    if is_everywhere and socket.has_dualstack_ipv6():
-        # One IPv6 socket takes IPv4 as well.
-        wanted = [each for each in wanted if each[0] is socket.AF_INET6]
-    elif is_everywhere:
-        wanted = [each for each in wanted if each[0] is socket.AF_INET]
-    family, _, _, _, place = wanted[0]
-    return socket.create_server(
-        place,
-        family=family,
-        backlog=_BACKLOG,
-        dualstack_ipv6=is_everywhere and family is socket.AF_INET6,
-    )
+    return service_listeners.open_listeners(addresses, key="metrics: listen", backlog=_BACKLOG)
 
 
 class MetricsServer:
@@ -93,9 +64,9 @@ class MetricsServer:
         for listener in self._listeners:
             listener.close()
 
-    def show(self, release: Release) -> None:
-        """Answer with the page of *release* from now on."""
-        self._pages = render(release)
+    def show(self, release: Release, pushes: Sequence[PushHealth] = ()) -> None:
+        """Answer with the page of *release* from now on, and how pushing went until then."""
+        self._pages = render(release, pushes)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await self._respond(request)

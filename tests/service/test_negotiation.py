@@ -2,7 +2,7 @@
 
 import pytest
 
-from trafficd.exporter.negotiation import accepts_gzip, preferred
+from trafficd.service.negotiation import accepts_gzip, preferred
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN = "application/openmetrics-text; version=1.0.0; charset=utf-8"

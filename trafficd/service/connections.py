@@ -28,7 +28,12 @@ class BoundedServer(web.Server):
         silent = logging.getLogger("trafficd.http.silent")
         silent.disabled = True
         super().__init__(
-            self._heard, access_log=None, logger=silent, keepalive_timeout=_IDLE_SECONDS
+            self._heard,
+            access_log=None,
+            logger=silent,
+            keepalive_timeout=_IDLE_SECONDS,
+            # What is not asked for is not unpacked either.
+            auto_decompress=False,
         )
         self._answer = answer
         self._silent: dict[web.RequestHandler, asyncio.TimerHandle] = {}
