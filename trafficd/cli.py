@@ -11,7 +11,7 @@ from trafficd.errors import ConfigError, TrafficdError
 
 COMMANDS = (
     "agent", "check-config", "links", "simulate", "audit", "lab", "demo", "reader", "exporter",
-    "reload",
+    "reload", "collector",
 )  # fmt: skip
 
 EXIT_FAILED = 1

@@ -38,6 +38,13 @@ class Message(StrEnum):
     WEB_CONFIG_FIXED = "exporter: web config not readable by sandbox.user; changes take a restart"
     WEB_CONFIG_REREAD = "exporter: web config reread"
     WEB_CONFIG_REFUSED = "exporter: web config refused, the old one stays"
+    PUSH_REFUSED = "exporter: {destination} refused a release with {status}: {answer}"
+    COLLECTOR_READY = "collector: taking releases on {address}"
+    COLLECTOR_STOPPED = "collector: stopped"
+    COLLECTOR_FULL = "collector: no room for releases; nodes keep them and try again"
+    COLLECTOR_ROOM = "collector: there is room for releases again"
+    COLLECTOR_WEB_CONFIG_REREAD = "collector: web config reread"
+    COLLECTOR_WEB_CONFIG_REFUSED = "collector: web config refused, the old one stays"
     INTERNAL = "internal error in a callback; please report it"
     HALF_ENDED = "agent: the {half} ended; starting it again"
     HALF_FAILED = "agent: the {half} cannot work like this; ending the other half"
@@ -71,11 +78,23 @@ def say(
     instant: int | None = None,
     address: ListenAddress | None = None,
     half: str = "",
+    destination: str = "",
+    status: int = 0,
+    answer: str = "",
 ) -> None:
     """Log *message*.
 
-    Units: *instant* is a grid point, UTC seconds; *address* and *half* are the operator's words.
+    Units: *instant* is a grid point, UTC seconds; *address*, *half* and *destination* are the
+    operator's words. *status* and *answer* are what a destination said of a release: a line, cut
+    short, of what can be printed (exporter/post.py).
     """
     at = "" if instant is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(instant))
-    text = message.format(instant=at, address=address, half=half)
+    text = message.format(
+        instant=at,
+        address=address,
+        half=half,
+        destination=destination,
+        status=status,
+        answer=answer,
+    )
     logging.getLogger("trafficd").info("%s", text)

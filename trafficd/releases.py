@@ -1,6 +1,6 @@
 """Public nouns: what may leave a node."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trafficd.schema import UTILISATION_PERCENTS
 
@@ -55,3 +55,24 @@ class Release:
     classes: tuple[tuple[str, Totals], ...]
     utilisation: Utilisation = Utilisation()
     faults: Faults = Faults()
+
+
+def beginning_of(release: Release, window_seconds: int) -> Release | None:
+    """Return the grid point before the first release of a run, when its totals were 0.
+
+    Without it, whoever subtracts totals never counts what the first release holds; and where it
+    holds more than the last one of the run before, nobody sees that the totals began anew.
+    None if *release* cannot be the first: that comes a window after the start, or nearly two.
+    """
+    at = release.at - window_seconds
+    if not 0 <= at - release.started_at <= window_seconds:
+        return None
+    return replace(
+        release,
+        at=at,
+        uplink=Totals(),
+        tunnel=Totals(),
+        classes=tuple((name, Totals()) for name, _ in release.classes),
+        utilisation=Utilisation(),
+        faults=Faults(),
+    )

@@ -150,3 +150,35 @@ METRICS = (
     READER_FAULTS,
     BUILD_INFO,
 )
+
+# Of the exporter itself, a series for each destination that it pushes to; they move at grid points
+# only, as all else on the page.
+PUSH_SENT = Metric(
+    "trafficd_push_sent_releases", Kind.COUNTER, "Releases a destination took.", ("destination",)
+)
+PUSH_FAILED = Metric(
+    "trafficd_push_failed_tries",
+    Kind.COUNTER,
+    "Tries that came to nothing; the release is kept and tried again.",
+    ("destination",),
+)
+PUSH_DROPPED = Metric(
+    "trafficd_push_dropped_releases",
+    Kind.COUNTER,
+    "Releases a destination refused, or that became too old for it.",
+    ("destination",),
+)
+PUSH_PENDING = Metric(
+    "trafficd_push_pending_releases",
+    Kind.GAUGE,
+    "Releases before the one on this page that are still to be sent.",
+    ("destination",),
+)
+PUSH_LAST_SUCCESS = Metric(
+    "trafficd_push_last_success_timestamp_seconds",
+    Kind.GAUGE,
+    "When a destination last took a release, rounded down to the grid; 0 before the first.",
+    ("destination",),
+)
+
+PUSH_METRICS = (PUSH_SENT, PUSH_FAILED, PUSH_DROPPED, PUSH_PENDING, PUSH_LAST_SUCCESS)

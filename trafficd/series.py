@@ -179,7 +179,7 @@ _EXPECTED = {
 
 def _names() -> Iterator[tuple[str, tuple[str, ...], Kind]]:
     """Yield the name, labels and kind of all samples, in schema order."""
-    for metric in schema.METRICS:
+    for metric in (*schema.METRICS, *schema.PUSH_METRICS):
         if metric.kind is Kind.HISTOGRAM:
             yield f"{metric.name}{_BUCKET}", metric.labels, metric.kind
             yield f"{metric.name}{_COUNT}", metric.labels[:1], metric.kind

@@ -8,7 +8,9 @@ the same series of the same node, and only values and time are looked at.
 import math
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 from operator import itemgetter
+from typing import NamedTuple, TypeVar
 
 from trafficd.collector.slices import Node, Slice
 from trafficd.errors import MessageRefusedError, Refused, UnknownSeriesError
@@ -21,54 +23,10 @@ from trafficd.wire.remote_write import Layout, Protocol
 AHEAD_SECONDS = 10 * 60
 # A layout is some kilobytes, and nodes with the same classes share one.
 _MOST_LAYOUTS = 256
+# Which series a message holds in which order, and of nodes with names how long.
 _Key = tuple[Protocol, str, int, tuple[Series, ...]]
-
-
-class Ingest:
-    """Reads messages, and remembers how they were laid out, and never what they said."""
-
-    def __init__(self) -> None:
-        self._layouts: OrderedDict[_Key, tuple[Layout, _Order]] = OrderedDict()
-        self._last: dict[tuple[int, Protocol], tuple[str, bytes, Layout, _Order]] = {}
-
-    def read(self, node: Node, message: bytes, protocol: Protocol, now: float) -> list[Slice]:
-        """Return what *node* says in *message*, by time.
-
-        Shape: no two slices have the same time; an empty message has none.
-        Raises: MessageRefusedError with the reason, for a person.
-        """
-        if known := self._last.get((node.number, protocol)):
-            location, name, layout, order = known
-            found = layout.unpack(name, message) if location == node.location else None
-            if found is not None:
-                time, values = found
-                at = _grid_time(time, now)
-                _refuse_values(values, layout.series)
-                return [Slice(at, order.series, order.sorted(values))]
-        points = read_message(message, protocol)
-        slices = _slices(node, points, now)
-        if len(slices) == 1 and len(points) == len(slices[0].series):
-            self._remember(node, protocol, message, points)
-        return slices
-
-    def _remember(
-        self, node: Node, protocol: Protocol, message: bytes, points: Iterable[Point]
-    ) -> None:
-        """Keep the layout of a *message* that was read, if it is one that we would write."""
-        series = tuple(_series(node, point) for point in points)
-        key = (protocol, node.location, len(node.name), series)
-        if key not in self._layouts:
-            self._layouts[key] = (
-                Layout(node.name, node.location, series, protocol),
-                _Order(series),
-            )
-            if len(self._layouts) > _MOST_LAYOUTS:
-                self._layouts.popitem(last=False)
-        self._layouts.move_to_end(key)
-        layout, order = self._layouts[key]
-        name = node.name.encode()
-        if layout.unpack(name, message) is not None:
-            self._last[node.number, protocol] = (node.location, name, layout, order)
+# What of that is seen without reading it, and how long it is.
+_Shape = tuple[Protocol, str, int, int]
 
 
 class _Order:
@@ -84,6 +42,80 @@ class _Order:
         """Return *values* in the order of ``series``."""
         # One more than asked for, since a single place would not be picked as a tuple.
         return values if self._is_sorted else self._pick(values)[:-1]
+
+
+class _Reading(NamedTuple):
+    """How messages are read that are laid out alike."""
+
+    layout: Layout
+    order: _Order
+
+
+class Ingest:
+    """Reads messages, and remembers how they were laid out, and never what they said."""
+
+    def __init__(self) -> None:
+        self._readings: OrderedDict[_Key, _Reading] = OrderedDict()
+        # The newest of each shape, and of each node.
+        self._by_shape: OrderedDict[_Shape, _Reading] = OrderedDict()
+        self._by_node: dict[tuple[int, Protocol], tuple[_Shape, _Reading]] = {}
+
+    def read(self, node: Node, message: bytes, protocol: Protocol, now: float) -> list[Slice]:
+        """Return what *node* says in *message*, by time.
+
+        Shape: no two slices have the same time; an empty message has none.
+        Raises: MessageRefusedError with the reason, for a person.
+        """
+        name = node.name.encode()
+        shape = (protocol, node.location, len(name), len(message))
+        own_shape, own = self._by_node.get((node.number, protocol), (None, None))
+        # As it was the last time, or as it was of another node whose name is as long.
+        for reading in (own if own_shape == shape else None, self._by_shape.get(shape)):
+            if reading is None:
+                continue
+            found = reading.layout.unpack(name, message)
+            if found is None:
+                continue
+            if reading is not own:
+                self._by_node[node.number, protocol] = (shape, reading)
+            time, values = found
+            at = _grid_time(time, now)
+            _refuse_values(values, reading.layout.series)
+            return [Slice(at, reading.order.series, reading.order.sorted(values))]
+        return self._read_all(node, message, shape, now)
+
+    def _read_all(self, node: Node, message: bytes, shape: _Shape, now: float) -> list[Slice]:
+        """Return what *message* says that is not known by its layout."""
+        protocol = shape[0]
+        points = read_message(message, protocol)
+        slices = _slices(node, points, now)
+        if len(slices) != 1 or len(points) != len(slices[0].series):
+            return slices
+        series = tuple(_series(node, point) for point in points)
+        key = (protocol, node.location, len(node.name), series)
+        reading = self._readings.get(key)
+        if reading is None:
+            layout = Layout(node.name, node.location, series, protocol)
+            reading = _remember(self._readings, key, _Reading(layout, _Order(series)))
+        self._readings.move_to_end(key)
+        # It may be written in another way than ours, with fields in another order.
+        if reading.layout.unpack(node.name.encode(), message) is not None:
+            _remember(self._by_shape, shape, reading)
+            self._by_node[node.number, protocol] = (shape, reading)
+        # The same tuple for all nodes that say the same series: they are kept by the thousand.
+        return [replace(slices[0], series=reading.order.series)]
+
+
+_K = TypeVar("_K")
+
+
+def _remember(known: OrderedDict[_K, _Reading], key: _K, reading: _Reading) -> _Reading:
+    """Keep *reading*, and let the oldest go where there are too many."""
+    known[key] = reading
+    known.move_to_end(key)
+    if len(known) > _MOST_LAYOUTS:
+        known.popitem(last=False)
+    return reading
 
 
 def _slices(node: Node, points: Iterable[Point], now: float) -> list[Slice]:

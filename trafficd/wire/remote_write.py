@@ -303,7 +303,7 @@ def _time(encoded: bytes) -> int | None:
 
 _METADATA_OF = {
     name: (metric.kind, metric.help)
-    for metric in schema.METRICS
+    for metric in (*schema.METRICS, *schema.PUSH_METRICS)
     for name in (
         [f"{metric.name}_bucket", f"{metric.name}_count"]
         if metric.kind is Kind.HISTOGRAM
