@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from trafficd.destinations import Destination
 from trafficd.rules import BUILT_IN_RULES, HOST_NAMESPACE, LinkRule, Population, Role
 from trafficd.schema import (
     FEWEST_SESSIONS,
@@ -159,6 +160,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
     links: tuple[LinkRule, ...] = BUILT_IN_RULES
     namespaces: tuple[NamespaceName, ...] = ()
     metrics: MetricsSettings = MetricsSettings()
+    push: tuple[Destination, ...] = ()
     sandbox: SandboxSettings = SandboxSettings()
 
     def __post_init__(self) -> None:
@@ -172,6 +174,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
         for key, names in (
             ("namespaces", self.namespaces),
             ("metrics.listen", self.metrics.listen),
+            ("push", tuple(each.name for each in self.push)),
         ):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:

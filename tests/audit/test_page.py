@@ -10,6 +10,7 @@ from trafficd.audit.checks.message import message_findings
 from trafficd.audit.finding import Unread, Verdict
 from trafficd.audit.page import Expected, Message, read_message
 from trafficd.exporter.metrics import TEXT, render
+from trafficd.exporter.push import PushHealth
 from trafficd.releases import Faults, Release, Totals, Utilisation
 from trafficd.schema import ROUNDING_BYTES, UTILISATION_BOUNDS
 
@@ -58,6 +59,22 @@ def test_what_the_exporter_renders_passes() -> None:
 )
 def test_a_line_more_fails(more: str) -> None:
     assert judged(page() + more) == {"message.series"}
+
+
+def test_an_exporter_that_pushes_says_how_it_goes_by_the_configured_names_alone() -> None:
+    expected = dataclasses.replace(EXPECTED, destinations=("centre",))
+    health = PushHealth("centre", sent=7, failed=3, dropped=1, pending=2, last_success_at=WINDOW)
+
+    def pushed(*pushes: PushHealth) -> str:
+        return render(RELEASE, pushes)[TEXT].body.decode()
+
+    assert judged(pushed(health), expected) == set()
+    assert judged(pushed(health)) == {"message.series"}
+    assert judged(page(), expected) == {"message.series"}
+    stranger = dataclasses.replace(health, destination="alice")
+    assert judged(pushed(health, stranger), expected) == {"message.series"}
+    late = dataclasses.replace(health, last_success_at=WINDOW + 17)
+    assert judged(pushed(late), expected) == {"message.values"}
 
 
 def test_a_series_twice_or_a_line_less_fails() -> None:

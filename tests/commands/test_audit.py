@@ -96,6 +96,36 @@ def test_all_of_a_running_agent_passes(
     assert any("EVENTS 000: ld h[4]" in line for line in disassembly)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "collector.invalid"], ids=["address", "name"])
+def test_all_of_an_agent_that_pushes_passes_and_of_another_configuration_fails(
+    installed: Installation,
+    namespace: Namespace,
+    config: Callable[..., Path],
+    unlockable: set[str],
+    tmp_path: Path,
+    host: str,
+) -> None:
+    (tmp_path / "push").mkdir()
+    token = tmp_path / "push" / "token"
+    token.write_text("secret")
+    to = f"push: [{{name: centre, url: 'http://{host}:9/', bearer_token_file: {token}}}]\n"
+    pushing = config(more=to)
+
+    with installed.agent(namespace, pushing):
+        audit = installed.audit(pushing)
+        other = installed.audit(config())
+
+    assert audit.of("FAIL") == unlockable, audit.claims
+    assert audit.of("UNKNOWN") == set(), audit.claims
+    series = 'trafficd_push_sent_releases_total{destination="centre"} 0.0\n'
+    assert series in str(audit.whole["message"])
+    found = {"calls.network", "calls.read", "calls.rest", "landlock"}
+    assert other.of("FAIL") - unlockable >= {
+        *(f"exporter.{each}" for each in found),
+        "message.series",
+    }
+
+
 def test_the_report_for_people_is_a_line_a_claim_and_the_page(
     installed: Installation, namespace: Namespace, config: Callable[..., Path]
 ) -> None:

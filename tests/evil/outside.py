@@ -52,12 +52,11 @@ def run_evil(
     half: str,
     *,
     is_control: bool = False,
-    has_web_config: bool = False,
+    config: str = "agent.yml",
     attempts: str = ALL_THAT_SURVIVE,
 ) -> EvilRun:
     """Run an agent of which *half* is evil until it has tried everything, or has ended."""
     place.renew()
-    config = place.folder / ("with-web.yml" if has_web_config else "agent.yml")
     environment = {
         **os.environ,
         "PYTHONPATH": str(_INSIDE),
@@ -70,7 +69,7 @@ def run_evil(
     with place.input.open() as standard_input, output.open("wb") as standard_output:
         process = subprocess.Popen(
             ["ip", "netns", "exec", place.namespace.name, sys.executable, "-m", "trafficd",
-             "agent", "--config", str(config), "--state", str(place.state)],
+             "agent", "--config", str(place.folder / config), "--state", str(place.state)],
             stdin=standard_input, stdout=standard_output, stderr=subprocess.PIPE, text=True,
             env=environment, cwd=place.folder / "open", preexec_fn=_allow_dumps,
         )  # fmt: skip

@@ -240,6 +240,9 @@ def _make_files(folder: Path) -> None:
     (folder / "with-web.yml").write_text(
         f"{machine.configuration()}{CONFIG}metrics: {{web_config: {folder}/web/web.yml}}\n"
     )
+    (folder / "pushing.yml").write_text(
+        f"{machine.configuration()}{CONFIG}push: [{{name: centre, url: 'http://centre.invalid:9/'}}]\n"
+    )
     os.mkfifo(folder / "answers")
 
 

@@ -21,11 +21,18 @@ from tests.evil.outside import (
 )
 from tests.evil.planted import Planted, planted
 from tests.evil.world import ATTEMPTS, EXPORTER, READER
+from trafficd.sandbox.landlock import best_abi
 
 pytestmark = pytest.mark.kernel
 
 WITH_WEB_CONFIG = "exporter-with-a-web-config"
 HALVES = (READER, EXPORTER, WITH_WEB_CONFIG)
+PUSHING = "exporter-that-pushes"
+CONFIGS = {WITH_WEB_CONFIG: "with-web.yml", PUSHING: "pushing.yml"}
+# What pushing to a name takes: TCP, and datagrams, of both families, and nothing else.
+ANY_FAMILY = "new sockets: of any family and kind that there is"
+PUSHES_BY = {"2/1", "2/2", "10/1", "10/2"}
+BY_TCP = "new sockets: connect by TCP"
 # What a test of its own catches the dumps of.
 DUMPED = (BY_ABORT, BY_FAULT, FROM_OUTSIDE)
 
@@ -50,8 +57,8 @@ def attempts_of(place: Planted) -> Try:
         if key not in made:
             made[key] = run_evil(
                 place,
-                EXPORTER if half == WITH_WEB_CONFIG else half,
-                has_web_config=half == WITH_WEB_CONFIG,
+                EXPORTER if half in CONFIGS else half,
+                config=CONFIGS.get(half, "agent.yml"),
                 is_control=is_control,
                 attempts=which,
             )
@@ -64,7 +71,7 @@ def each_attempt(halves: tuple[str, ...], *, is_deadly: bool) -> list[object]:
     return [
         pytest.param(half, name, id=f"{half}: {name}")
         for half in halves
-        for name in names(EXPORTER if half == WITH_WEB_CONFIG else half, is_deadly=is_deadly)
+        for name in names(EXPORTER if half in CONFIGS else half, is_deadly=is_deadly)
         if name not in DUMPED
     ]
 
@@ -79,6 +86,20 @@ def test_a_locked_half_fails_to(attempts_of: Try, half: str, name: str) -> None:
     outcome = reported(attempts_of(half, ALL_THAT_SURVIVE, False), name)
 
     assert outcome.learned == ""
+    assert outcome.broken == ""
+
+
+@pytest.mark.parametrize(("half", "name"), each_attempt((PUSHING,), is_deadly=False))
+def test_a_locked_exporter_that_pushes_fails_to(attempts_of: Try, half: str, name: str) -> None:
+    outcome = reported(attempts_of(half, ALL_THAT_SURVIVE, False), name)
+
+    if name == BY_TCP and best_abi() < 4:
+        pytest.skip("this kernel's Landlock knows no ports")
+    if name == ANY_FAMILY:
+        assert {*outcome.learned.split()} <= PUSHES_BY
+        assert "2/1" in outcome.learned
+    else:
+        assert outcome.learned == ""
     assert outcome.broken == ""
 
 

@@ -95,3 +95,39 @@ async def test_classes_are_those_of_the_start_and_of_every_text_since(tmp_path: 
     there.close()
 
     assert found == [{"l2tp"}, {"l2tp", "pppoe"}, {"l2tp", "pppoe"}, {"l2tp", "pppoe", "x"}]
+
+
+async def test_every_release_that_may_leave_is_kept_to_be_pushed() -> None:
+    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    kept: list[tuple[Release, bytes]] = []
+    frames = [
+        encode_frame(release(4)),
+        *(past_frame(trimmed(encode_frame(release(at)))) for at in (1, 2)),
+        past_frame(trimmed(encode_frame(release(3, name="ppp17")))),
+        encode_frame(release(5, rx_bytes=17)),
+        encode_frame(release(6)),
+    ]
+    intake = Intake(exporter_end, lambda: ("l2tp",), keep=lambda *each: kept.append(each))
+    with reader_end, contextlib.closing(intake):
+        for each in frames:
+            reader_end.send(each)
+
+        async with asyncio.timeout(20):
+            shown = [(await intake.next_release()).at for _ in range(2)]
+
+    assert shown == [4, 6]
+    assert kept == [(release(at), frames[place]) for at, place in ((4, 0), (1, 1), (2, 2), (6, 5))]
+
+
+async def test_past_releases_that_may_not_leave_are_told_of_once(said: list[str]) -> None:
+    reader_end, exporter_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    intake = Intake(exporter_end, lambda: ("l2tp",), keep=lambda *_: None)
+    with reader_end, contextlib.closing(intake):
+        for at in (1, 2, 3):
+            reader_end.send(past_frame(trimmed(encode_frame(release(at, name="ppp17")))))
+        reader_end.send(encode_frame(release(4)))
+
+        async with asyncio.timeout(20):
+            await intake.next_release()
+
+    assert said == ["exporter: a release held what is not configured or not rounded; not shown"]

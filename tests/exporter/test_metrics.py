@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from trafficd import schema
 from trafficd.exporter.metrics import OPEN_METRICS, TEXT, render
+from trafficd.exporter.push import PushHealth
 from trafficd.releases import Faults, Release, Totals, Utilisation
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -32,7 +33,7 @@ RELEASE = Release(
 def test_the_page_is_the_golden_page(
     content_type: str, file: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trafficd.exporter.metrics.__version__", "1.2.3")
+    monkeypatch.setattr("trafficd.series.__version__", "1.2.3")
 
     body = render(RELEASE)[content_type].body
 
@@ -61,13 +62,42 @@ def test_both_formats_say_the_same_to_prometheus_own_parsers() -> None:
 
 
 def test_nothing_stands_on_the_page_that_the_schema_does_not_name() -> None:
-    allowed = {metric.name: set(metric.labels) for metric in schema.METRICS}
+    known = (*schema.METRICS, *schema.PUSH_METRICS)
+    allowed = {metric.name: set(metric.labels) for metric in known}
 
-    page = render(RELEASE)[OPEN_METRICS].body.decode()
+    page = render(RELEASE, [PushHealth("centre")])[OPEN_METRICS].body.decode()
 
     for family in read_open(page):  # type: ignore[no-untyped-call]
         for sample in family.samples:
             assert set(sample.labels) == allowed[family.name]
+
+
+def test_how_pushing_goes_stands_on_the_page_by_destination() -> None:
+    pushes = [
+        PushHealth("centre", sent=7, failed=3, dropped=2, pending=5, last_success_at=1_700_002_800),
+        PushHealth("mimir"),
+    ]
+
+    values = {
+        (sample.name, sample.labels["destination"]): sample.value
+        for family in read_text(render(RELEASE, pushes)[TEXT].body.decode())
+        for sample in family.samples
+        if "destination" in sample.labels
+    }
+
+    names = (
+        "trafficd_push_sent_releases_total",
+        "trafficd_push_failed_tries_total",
+        "trafficd_push_dropped_releases_total",
+        "trafficd_push_pending_releases",
+        "trafficd_push_last_success_timestamp_seconds",
+    )
+    assert [values[name, "centre"] for name in names] == [7, 3, 2, 5, 1_700_002_800]
+    assert [values[name, "mimir"] for name in names] == [0] * 5
+
+
+def test_without_destinations_the_page_says_nothing_of_pushing() -> None:
+    assert b"push" not in render(RELEASE)[TEXT].body
 
 
 def test_gzip_holds_the_same_page_and_no_time() -> None:

@@ -35,6 +35,7 @@ from trafficd.audit.report import Report
 from trafficd.config import AgentSettings, read_config
 from trafficd.errors import TrafficdError
 from trafficd.rules import Population
+from trafficd.sandbox.apply import WayOut
 from trafficd.sandbox.inspect import landlock_version, system_calls
 
 _ROOT = 0
@@ -132,6 +133,10 @@ def _configuration(config: Path, settings: AgentSettings, *, is_as_given: bool) 
         changed_at=config.stat().st_ctime,
         shared_classes=tuple(each for each in settings.classes if each in shared),
         is_as_given=is_as_given,
+        way_out=WayOut.to(
+            settings.push, (file.parent for each in settings.push for file in each.files)
+        ),
+        destinations=len(settings.push),
     )
 
 
@@ -146,6 +151,7 @@ def _expected(settings: AgentSettings) -> Expected:
         window=settings.window,
         capacity_bits_per_second=settings.capacity_bits_per_second,
         version=trafficd.__version__,
+        destinations=tuple(each.name for each in settings.push),
     )
 
 

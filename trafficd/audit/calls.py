@@ -10,8 +10,8 @@ import termios
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trafficd.sandbox import seccomp
-from trafficd.sandbox.apply import Half
+from trafficd.audit.facts import Configuration
+from trafficd.sandbox.apply import Half, calls
 
 # An address in memory, by its lower and by its upper half alone.
 _POINTERS = (0x10000, 0x7FFF_0000_0000)
@@ -163,26 +163,73 @@ _READER_ONLY = (
     *_READER_OPTIONS,
 )
 _EXPORTER_ONLY = _any("getsockopt")
+# An exporter that pushes makes internet sockets of one kind, or of two where it asks for names, of
+# their usual protocols; it connects them to addresses as long as those of the internet, and asks
+# whether they are connected.
+_SO_ERROR, _MOST_FAMILIES, _MOST_KINDS, _LONGEST_ADDRESS = 4, 46, 11, 128
+_INTERNET = (2, 10)
+_STREAM, _DATAGRAM = 1, 2
+_ADDRESS_BYTES = (16, 28)
+_PROTOCOLS = {"ICMP": 1, "UDP": 17, "DCCP": 33, "ICMPV6": 58, "SCTP": 132, "RAW": 255, "MPTCP": 262}
+_PUSH_ONLY = (
+    *(
+        Probe("socket", {0: family}, f"family {family}")
+        for family in range(_MOST_FAMILIES)
+        if family not in _INTERNET
+    ),
+    *(
+        Probe("socket", {0: family, 1: kind}, f"family {family}, kind {kind}")
+        for family in _INTERNET
+        for kind in range(_MOST_KINDS)
+        if kind not in (_STREAM, _DATAGRAM)
+    ),
+    *(
+        Probe("socket", {0: family, 1: _STREAM, 2: number}, f"family {family}, stream, {name}")
+        for family in _INTERNET
+        for name, number in _PROTOCOLS.items()
+    ),
+    *(
+        Probe("connect", {2: length}, f"an address of {length} bytes")
+        for length in range(_LONGEST_ADDRESS + 1)
+        if length not in _ADDRESS_BYTES
+    ),
+    *(Probe("getsockopt", {1: level}, f"SOL_{name}") for name, level in _LEVELS.items()),
+    *(
+        Probe("getsockopt", {1: _SOL_SOCKET, 2: option}, f"SOL_SOCKET, {option}")
+        for option in range(_MOST_OPTIONS)
+        if option != _SO_ERROR
+    ),
+)
+_WITHOUT_NAMES = tuple(
+    Probe("socket", {0: family, 1: _DATAGRAM}, f"family {family}, datagrams")
+    for family in _INTERNET
+)
+_WITH_NAMES = tuple(
+    Probe("socket", {0: family, 1: _DATAGRAM, 2: number}, f"family {family}, datagrams, {name}")
+    for family in _INTERNET
+    for name, number in _PROTOCOLS.items()
+    if name != "UDP"
+)
+_PUSHING = frozenset(("socket", "connect"))
 
 
-def refused(half: Half, *, reads_files: bool) -> dict[str, tuple[Probe, ...]]:
-    """Return, for each claim, the calls that *half* must not be able to make.
-
-    *reads_files* is for an exporter with a web config, which it reads anew.
-    """
+def refused(half: Half, settings: Configuration) -> dict[str, tuple[Probe, ...]]:
+    """Return, for each claim, the calls that *half* must not be able to make."""
     if half is Half.READER:
         network = (*_BOTH["calls.network"], *_READER_ONLY)
         return {**_BOTH, "calls.network": network, "calls.read": _READ}
     network = (*_BOTH["calls.network"], *_EXPORTER_ONLY)
-    if not reads_files:
+    if settings.way_out is not None:
+        usual = (each for each in _BOTH["calls.network"] if str(each) not in _PUSHING)
+        names = _WITH_NAMES if settings.way_out.asks_names else _WITHOUT_NAMES
+        network = (*usual, *_PUSH_ONLY, *names)
+    if not settings.reads_files:
         return {**_BOTH, "calls.network": network, "calls.read": _READ}
     still = tuple(each for each in _READ if not each.name.startswith("open") or not each.arguments)
     return {**_BOTH, "calls.network": network, "calls.read": (Probe("open"), *still)}
 
 
-def written_down(half: Half, *, reads_files: bool) -> frozenset[str]:
+def written_down(half: Half, settings: Configuration) -> frozenset[str]:
     """Return the names of the calls that *half* is allowed, with whatever arguments."""
-    calls = seccomp.READER
-    if half is Half.EXPORTER:
-        calls = (*seccomp.EXPORTER, *(seccomp.WEB_CONFIG if reads_files else ()))
-    return frozenset(each.name for each in calls)
+    allowed = calls(half, has_web_config=settings.has_web_config, way_out=settings.way_out)
+    return frozenset(each.name for each in allowed)

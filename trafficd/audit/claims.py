@@ -57,8 +57,11 @@ _OF_READER = {
     "connections": "releases go to this exporter, and to nobody who is not let",
 }
 _OF_EXPORTER = {
-    "calls.read": "it cannot open a file for reading, unless a web config is to be read anew",
-    "listeners": "it talks on the configured addresses only, and began no connection",
+    "calls.network": "it cannot make a socket, connect one, or send to an address, but as pushing"
+    " to the configured destinations takes",
+    "calls.read": "it cannot open a file for reading, unless a web config or the files of a"
+    " destination are to be read anew",
+    "listeners": "it talks on the configured addresses only, and began no connection but to push",
 }
 _OF_MESSAGE = {
     "message.series": "the next message holds the series of the schema and nothing else",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from trafficd.audit.finding import Unread
 from trafficd.config import Layer
-from trafficd.sandbox.apply import Half
+from trafficd.sandbox.apply import Half, WayOut
 from trafficd.sandbox.socket_filter import Program
 
 
@@ -222,6 +222,7 @@ class Configuration:
     """The effective settings, and when their file last changed, in UTC seconds.
 
     *is_as_given* tells that each half was given that very file, or a copy of the same text.
+    *way_out* is what pushing takes, to as many *destinations*.
     """
 
     digest: str
@@ -233,3 +234,10 @@ class Configuration:
     changed_at: float
     shared_classes: tuple[str, ...]
     is_as_given: bool = True
+    way_out: WayOut | None = None
+    destinations: int = 0
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether its exporter has files to read anew."""
+        return self.has_web_config or (self.way_out is not None and bool(self.way_out.readable))

@@ -13,6 +13,8 @@ from trafficd.audit.finding import Unread
 from trafficd.schema import (
     BUILD_INFO,
     METRICS,
+    PUSH_LAST_SUCCESS,
+    PUSH_METRICS,
     READER_FAULTS,
     RELEASE_TIMESTAMP,
     ROUNDING_BYTES,
@@ -29,6 +31,9 @@ from trafficd.schema import (
 _COMMENT = re.compile(r"# (HELP|TYPE) (\S+) (.*)")
 _SAMPLE = re.compile(r"([a-z_]+)(?:\{([^{}]*)\})? (\S+)")
 _LABEL = re.compile(r'([a-z_]+)="([^"\\]*)"')
+
+_ALL = (*METRICS, *PUSH_METRICS)
+_BY_NAME = {each.sample_name: each for each in _ALL}
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -50,11 +55,12 @@ class Expected:
     window: int
     capacity_bits_per_second: int
     version: str
+    destinations: tuple[str, ...] = ()
 
 
 def read_message(text: str) -> Message | Unread:
     """Return *text* as series; strange is a line that is no sample and no word of the schema."""
-    words = {(kind, name): said for metric in METRICS for kind, name, said in _words(metric)}
+    words = {(kind, name): said for metric in _ALL for kind, name, said in _words(metric)}
     series: dict[Series, Decimal] = {}
     strange = []
     for line in text.splitlines():
@@ -75,13 +81,14 @@ def expected_series(expected: Expected) -> set[Series]:
     """Return every series that the page must hold, and nothing else."""
     values = {
         "class": expected.classes,
+        "destination": expected.destinations,
         "fault": tuple(Fault),
         "version": (expected.version,),
         "direction": tuple(Direction),
         "le": UTILISATION_BOUNDS,
     }
     found: set[Series] = set()
-    for metric in METRICS:
+    for metric in _ALL:
         name = f"{metric.name}_bucket" if metric is UPLINK_UTILISATION else metric.sample_name
         combined: list[tuple[tuple[str, str], ...]] = [()]
         for label in metric.labels:
@@ -122,19 +129,18 @@ def _read_sample(sample: re.Match[str]) -> tuple[Series, Decimal] | None:
 
 
 def _problem(name: str, value: Decimal, expected: Expected) -> str:
-    by_name = {each.sample_name: each for each in METRICS}
-    metric = by_name.get(name)
+    metric = _BY_NAME.get(name)
     if not value.is_finite() or value < 0 or value != value.to_integral_value():
         return "is not a whole number"
     if metric is None:
         return ""  # a bucket: counts, and otherwise judged together
-    if metric in (RELEASE_TIMESTAMP, START_TIMESTAMP):
+    if metric in (RELEASE_TIMESTAMP, START_TIMESTAMP, PUSH_LAST_SUCCESS):
         return "is not on the grid" if value % expected.window else ""
     if metric is UPLINK_CAPACITY:
         return "" if value == expected.capacity_bits_per_second else "is not the configuration's"
     if metric is BUILD_INFO:
         return "" if value == 1 else "is not 1"
-    is_bytes = metric.kind is Kind.COUNTER and metric is not READER_FAULTS
+    is_bytes = metric.kind is Kind.COUNTER and metric not in (READER_FAULTS, *PUSH_METRICS)
     return "is not rounded" if is_bytes and value % ROUNDING_BYTES else ""
 
 

@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     # After the arguments are read, so that --help does not wait for aiohttp.
     from trafficd.exporter.app import Surroundings, run_exporter
+    from trafficd.exporter.destinations import Pushing
 
     start_logging()
     settings = read_config(arguments.config)
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         lifeline=lifeline,
         manager=ServiceManager(os.environ),
         listeners=handed.metrics(),
+        pushing=Pushing.of(settings),
     )
     handed.close()
     lock = partial(enter_sandbox, Half.EXPORTER, settings.sandbox)

@@ -17,14 +17,23 @@ from trafficd.wire.frame import FRAME_BYTES, decode_frame, is_past
 _GRACE_SECONDS = 0.5
 
 Classes = Callable[[], Collection[str]]
+Keep = Callable[[Release, bytes], object]
 
 
 class Intake:
     """The exporter's end: it takes frames, and the kernel lets nothing be sent."""
 
-    def __init__(self, reader: socket.socket, classes: Classes) -> None:
-        """Take frames from *reader*; *classes* returns those that are configured by now."""
+    def __init__(
+        self, reader: socket.socket, classes: Classes, *, keep: Keep | None = None
+    ) -> None:
+        """Take frames from *reader*; *classes* returns those that are configured by now.
+
+        *keep* is given every release that may leave, with its frame: those that are shown and,
+        behind the first of them, those that this exporter missed.
+        """
         self._classes = classes
+        self._keep = keep
+        self._has_refused_past = False
         reader.setblocking(False)
         reader.shutdown(socket.SHUT_WR)
         self._socket = reader
@@ -41,11 +50,21 @@ class Intake:
         while True:
             frame = await self._next_frame()
             release = decode_frame(frame)
+            may_leave = may_be_shown(release, self._classes())
+            if may_leave and self._keep is not None:
+                self._keep(release, frame)
             # The page shows the latest, which came before those that this exporter missed.
             if is_past(frame):
+                self._refuse_past(may_leave=may_leave)
                 continue
-            if may_be_shown(release, self._classes()):
+            if may_leave:
                 return release
+            say(Message.RELEASE_REFUSED)
+
+    def _refuse_past(self, *, may_leave: bool) -> None:
+        # Said once: a class that is configured no more may stand in a month of them.
+        if self._keep is not None and not may_leave and not self._has_refused_past:
+            self._has_refused_past = True
             say(Message.RELEASE_REFUSED)
 
     async def _next_frame(self) -> bytes:

@@ -16,8 +16,11 @@ _RESTRICT_SELF = 446
 # linux/landlock.h
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
+_RULE_NET_PORT = 2
 _READ_FILE = 1 << 2
+_CONNECT_TCP = 1 << 1
 _RULESET = struct.Struct("=QQQ")  # struct landlock_ruleset_attr: fs, net, scoped
+_NET_PORT = struct.Struct("=QQ")  # struct landlock_net_port_attr: rights, port in host order
 _PATH_BENEATH = struct.Struct("=Qi")  # struct landlock_path_beneath_attr, which is packed
 
 # What each ABI added: rights on files, rights on the network, scopes. All that are handled are
@@ -32,17 +35,23 @@ _NETWORK_RIGHTS = {4: 0b11}  # to bind and to connect TCP
 _SCOPES = {6: 0b11}  # abstract unix sockets and signals of processes outside
 
 
-def restrict_paths(readable: Sequence[Path]) -> None:
+def restrict_paths(readable: Sequence[Path], ports: Sequence[int] = ()) -> None:
     """Forbid every file but those beneath *readable*, which may be read; and what else there is.
 
+    Of TCP, *ports* of any host can be connected to: all of them where the kernel's Landlock does
+    not know ports yet.
     Whatever is open stays open: Landlock decides when a file is opened (landlock(7)).
     Raises: SandboxError if the kernel has no Landlock, or refuses.
     """
     try:
-        ruleset = _open_ruleset(best_abi())
+        abi = best_abi()
+        ruleset = _open_ruleset(abi)
         try:
             for directory in readable:
                 _allow_reading_beneath(directory, ruleset)
+            for port in ports if rights(abi)[1] else ():
+                rule = _NET_PORT.pack(_CONNECT_TCP, port)
+                _system_call(_ADD_RULE, ruleset, _RULE_NET_PORT, rule, 0)
             _system_call(_RESTRICT_SELF, ruleset, 0)
         finally:
             os.close(ruleset)
@@ -73,7 +82,10 @@ def _open_ruleset(abi: int) -> int:
 
 
 def _allow_reading_beneath(directory: Path, ruleset: int) -> None:
-    descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(directory, os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:
+        return  # to root's own directory: this user reads nothing there, whatever Landlock is told
     try:
         rule = _PATH_BENEATH.pack(_READ_FILE, descriptor)
         _system_call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)

@@ -45,6 +45,7 @@ _FILTER_FLAG_SPEC_ALLOW = 1 << 2
 _INSTRUCTION_BYTES = 8  # linux/filter.h, struct sock_filter
 _SOCK_FPROG = struct.Struct("@HP")  # linux/filter.h: their number, and where they are
 _NUMBER = struct.Struct("=I")
+_ADDRESS_BYTES = (16, 28)  # linux/in.h, struct sockaddr_in; linux/in6.h, struct sockaddr_in6
 _UNKNOWN = -1  # seccomp_syscall_resolve_name(3), __NR_SCMP_ERROR
 
 
@@ -75,6 +76,16 @@ def _plain(*names: str) -> tuple[Call, ...]:
 
 def _integer(argument: int, value: int) -> With:
     return With(argument, _INT, value & _INT)
+
+
+def _opening(kind: int, protocol: int) -> tuple[Call, ...]:
+    """Return the calls that open an internet socket of *kind*, whose usual *protocol* is 0 too."""
+    flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    return tuple(
+        Call("socket", (_integer(0, family), With(1, _INT & ~flags, kind), _integer(2, number)))
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for number in (0, protocol)
+    )
 
 
 # To a peer only that the socket already has: the address is at a NULL pointer.
@@ -134,11 +145,15 @@ if sys.version_info >= (3, 12):
     # MSG_FASTOPEN (net/ipv4/tcp.c, tcp_sendmsg_locked).
     EXPORTER = (*EXPORTER, Call("sendmsg", (With(2, _MSG_FASTOPEN, 0),)))
 
-# With a web config. It is read anew when it changes, for which Landlock names the directories, and
-# passwords are checked in threads.
-WEB_CONFIG = (
+# Files that are read anew when they change, for which Landlock names the directories.
+_READING = (
     Call("openat", (With(2, _INT & ~(os.O_CLOEXEC | _O_LARGEFILE), os.O_RDONLY),)),
     *_plain("lseek"),
+)
+
+# With a web config: its files, and threads in which passwords are checked.
+WEB_CONFIG = (
+    *_READING,
     Call("clone", (With(0, _WORD & ~_CLONE_DETACHED, _NEW_THREAD),)),
     # Its flags are in memory. The C library takes clone where there is none.
     Call("clone3", error=errno.ENOSYS),
@@ -146,6 +161,20 @@ WEB_CONFIG = (
     *_plain("set_robust_list", "rseq", "gettid"),
     Call("madvise", (_integer(2, _MADV_DONTNEED),)),
 )
+
+# To push. What is connected to, the filter cannot see: of TCP Landlock holds the ports, and the
+# lengths are those of the two internet addresses, so that the unix sockets that are open reach
+# nowhere else, but where a path is as short.
+PUSH = (
+    *_opening(socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    *(Call("connect", (_integer(2, length),)) for length in _ADDRESS_BYTES),
+    # Whether a connection came about.
+    Call("getsockopt", (_integer(1, socket.SOL_SOCKET), _integer(2, socket.SO_ERROR))),
+)
+# To push with credentials, or by a certificate, that are in files.
+PUSH_FILES = _READING
+# To push to a host by its name: questions to the nameservers.
+PUSH_NAMES = _opening(socket.SOCK_DGRAM, socket.IPPROTO_UDP)
 
 
 class SystemCallFilter:

@@ -24,6 +24,7 @@ from trafficd.audit.checks.system_calls import system_call_findings
 from trafficd.audit.facts import Host, MemoryMapping, Process, Thread
 from trafficd.audit.finding import Unread, Verdict
 from trafficd.config import Layer
+from trafficd.sandbox.apply import WayOut
 
 UNREAD = Unread("no such file")
 
@@ -210,6 +211,29 @@ def test_an_exporter_with_a_web_config_may_read_and_not_write() -> None:
     assert verdict(findings, "exporter.calls.read") is Verdict.PASS
     assert verdict(findings, "exporter.calls.write") is Verdict.FAIL
     assert verdict(findings, "exporter.calls.rest") is Verdict.PASS
+
+
+def test_an_exporter_that_pushes_makes_no_socket_it_likes() -> None:
+    settings = replace(SETTINGS, way_out=WayOut((443,)), destinations=1)
+    with_all_of_socket = with_program(exporter(), 41)
+
+    findings = [*system_call_findings(with_all_of_socket, HOST, settings)]
+    not_pushing = [*system_call_findings(with_all_of_socket, HOST, SETTINGS)]
+
+    assert verdict(findings, "exporter.calls.network") is Verdict.FAIL
+    # That it makes sockets at all is written down, if it pushes.
+    assert verdict(findings, "exporter.calls.rest") is Verdict.PASS
+    assert verdict(not_pushing, "exporter.calls.rest") is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("version", "told"), [(3, "connect to any"), (4, "to port 443, 9788")])
+def test_which_ports_landlock_leaves_is_told(version: int, told: str) -> None:
+    settings = replace(SETTINGS, way_out=WayOut((443, 9788)), destinations=1)
+
+    findings = [*system_call_findings(exporter(), replace(HOST, landlock=version), settings)]
+
+    assert findings[-1].identity == "exporter.landlock"
+    assert told in findings[-1].evidence
 
 
 def test_landlock_is_judged_by_the_kernel_and_the_configuration() -> None:

@@ -34,7 +34,7 @@ from trafficd.audit.checks.descriptors import descriptor_findings
 from trafficd.audit.checks.sockets import agent_finding
 from trafficd.audit.facts import Configuration, Descriptor, Node, Process, Socket, SocketFile
 from trafficd.audit.finding import Finding, Unread, Verdict
-from trafficd.sandbox.apply import Half
+from trafficd.sandbox.apply import Half, WayOut
 
 UNREAD = Unread("no such file")
 INET = Socket(socket.AF_INET, socket.SOCK_STREAM, 6, port=51000)
@@ -278,6 +278,23 @@ def test_who_may_connect_or_send_is_what_the_sockets_file_says(
 
     assert verdict(findings, claim) == expected
     assert but_pass(findings) == (set() if expected == "PASS" else {claim})
+
+
+def test_an_exporter_that_pushes_has_connections_that_it_began_and_few() -> None:
+    to_address = replace(SETTINGS, way_out=WayOut((443,)), destinations=1)
+    to_name = replace(SETTINGS, way_out=WayOut((443,), asks_names=True), destinations=1)
+    question = descriptor(30, replace(INET, kind=socket.SOCK_DGRAM, protocol=17))
+    connection, many = exporter(descriptor(30, INET)), exporter(*[descriptor(30, INET)] * 9)
+
+    assert but_pass(judged(connection, settings=to_address)) == set()
+    assert but_pass(judged(exporter(question), settings=to_name)) == set()
+    assert but_pass(judged(exporter(question), settings=to_address)) == {"exporter.descriptors"}
+    assert but_pass(judged(many, settings=to_address)) == {"exporter.listeners"}
+    assert but_pass(judged(connection)) == {"exporter.listeners"}
+    # The reader has none, whoever pushes.
+    assert but_pass(judged(reader(descriptor(30, INET)), settings=to_name)) == {
+        "reader.descriptors"
+    }
 
 
 def test_a_listener_that_process_1_opened_is_told() -> None:

@@ -4,7 +4,8 @@ A half has: nothing as standard input and output, anything as standard error (th
 the loop's poll, and sockets. Each may have the loop's own pair, by which signals wake it, one that
 configurations come on, from the agent or from root, and one to the service manager. The reader has
 two of netlink for each namespace besides, the one that exporters connect to, and those connections;
-the exporter its listeners, its connections, and the one from the reader.
+the exporter its listeners, its connections, and the one from the reader; where it pushes, those to
+the destinations, and sockets for questions to nameservers.
 """
 
 import socket
@@ -60,7 +61,7 @@ def descriptor_findings(process: Process, node: Node, settings: Configuration) -
         for claim in ("descriptors", "no_file_written", *_CLAIMS[half]):
             yield unread(f"{half}.{claim}", source, process.descriptors)
         return
-    explained = [(each, _kind(each, process, node)) for each in process.descriptors]
+    explained = [(each, _kind(each, process, node, settings)) for each in process.descriptors]
     counts = Counter(kind for _, kind in explained)
     most = {
         **_MOST,
@@ -98,10 +99,10 @@ def descriptor_findings(process: Process, node: Node, settings: Configuration) -
     if half is Half.READER:
         yield from reader_findings(process, process.descriptors, node)
     else:
-        yield exporter_findings(process.descriptors, node)
+        yield exporter_findings(process.descriptors, node, settings)
 
 
-def _kind(each: Descriptor, process: Process, node: Node) -> str:
+def _kind(each: Descriptor, process: Process, node: Node, settings: Configuration) -> str:
     """Return the expected kind that *each* is of; nothing if it is of none."""
     if each.number == _STANDARD_ERROR:
         return "standard error"
@@ -114,7 +115,7 @@ def _kind(each: Descriptor, process: Process, node: Node) -> str:
     if isinstance(each.socket, Socket):
         if each.socket.family == socket.AF_UNIX:
             return _kind_of_unix(each.socket, process, node)
-        return _kind_of_socket(each.socket, process)
+        return _kind_of_socket(each.socket, process, settings)
     return ""
 
 
@@ -142,12 +143,15 @@ def _kind_of_datagram(each: Socket, process: Process) -> str:
     return "configurations, from root" if each.address and not each.peer else ""
 
 
-def _kind_of_socket(each: Socket, process: Process) -> str:
+def _kind_of_socket(each: Socket, process: Process, settings: Configuration) -> str:
     if process.half is Half.READER:
         is_route = each.family == socket.AF_NETLINK and each.protocol == socket.NETLINK_ROUTE
         return "netlink" if is_route else ""
     if each.family in _INET and each.kind == socket.SOCK_STREAM:
         return "listener" if each.is_listening else "connection"
+    asks_names = settings.way_out is not None and settings.way_out.asks_names
+    if each.family in _INET and each.kind == socket.SOCK_DGRAM and asks_names:
+        return "question to a nameserver"
     return ""
 
 

@@ -9,7 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from trafficd.audit.facts import Agent, Descriptor, Node, Process, Socket, SocketFile
+from trafficd.audit.facts import Agent, Configuration, Descriptor, Node, Process, Socket, SocketFile
 from trafficd.audit.finding import Finding, Unread, judge, unread
 from trafficd.sandbox.socket_filter import ANSWERS, EVENTS, disassemble
 
@@ -17,6 +17,8 @@ _INET = (socket.AF_INET, socket.AF_INET6)
 _RTNLGRP_LINK = 1  # linux/rtnetlink.h
 _MEND = "restart trafficd; whoever starts it must leave nothing open to it"
 _STANDARD_ERROR = 2
+# Far more than race for a connection (RFC 8305), and few.
+_ADDRESSES_AT_ONCE = 8
 _INIT = 1
 _ROOT = 0
 _OF_OTHERS, _OF_GROUP = 0o007, 0o070
@@ -33,7 +35,9 @@ def reader_findings(
     yield _connections(descriptors, node)
 
 
-def exporter_findings(descriptors: Sequence[Descriptor], node: Node) -> Finding:
+def exporter_findings(
+    descriptors: Sequence[Descriptor], node: Node, settings: Configuration
+) -> Finding:
     """Judge the exporter's sockets of the network, all of which could be asked."""
     inet = [
         (each.target, each.socket)
@@ -43,7 +47,9 @@ def exporter_findings(descriptors: Sequence[Descriptor], node: Node) -> Finding:
     ports = {sock.port for _, sock in inet if sock.is_listening}
     # A connection that it began would come from a port of the kernel's choice.
     begun = [sock for _, sock in inet if sock.port not in ports]
-    wrong = [f"{len(begun)} sockets that no listener took"] if begun else []
+    # One message is under way to each destination; of its addresses, more are tried than one.
+    most = settings.destinations * _ADDRESSES_AT_ONCE
+    wrong = [f"{len(begun)} sockets that no listener took"] if len(begun) > most else []
     wrong += [] if ports else ["no listener"]
     shown = sorted(
         {
@@ -52,8 +58,10 @@ def exporter_findings(descriptors: Sequence[Descriptor], node: Node) -> Finding:
             if sock.is_listening
         }
     )
-    connections = sum(not sock.is_listening for _, sock in inet)
+    connections = sum(not sock.is_listening for _, sock in inet) - len(begun)
     evidence = "; ".join(wrong) or f"listens on {', '.join(shown)}; {connections} connections to it"
+    if settings.destinations and not wrong:
+        evidence += f"; {len(begun)} that it began, to push to {settings.destinations} destinations"
     source = "getsockname(2), SO_ACCEPTCONN by pidfd_getfd(2)"
     return judge("exporter.listeners", not wrong, source, evidence, mend=_MEND)
 

@@ -7,9 +7,10 @@ from trafficd.audit.calls import ARCHITECTURES, X32_BIT, Probe, refused, written
 from trafficd.audit.facts import Configuration, Host, Process, Thread
 from trafficd.audit.finding import Finding, Unread, judge, unread
 from trafficd.config import Layer
-from trafficd.sandbox.apply import Half
+from trafficd.sandbox.apply import Half, WayOut
 from trafficd.sandbox.socket_filter import Program
 
+_KNOWS_PORTS = 4  # the version of Landlock, of Linux 6.7
 _MODE_FILTER = "2"  # linux/seccomp.h, SECCOMP_MODE_FILTER
 _MEND = "take seccomp out of sandbox.absent and restart trafficd"
 _ASK_MEND = (
@@ -24,7 +25,6 @@ def system_call_findings(
 ) -> Iterator[Finding]:
     """Judge the filter of system calls, claim by claim, and what Landlock can add."""
     half, number = process.half, process.number
-    reads_files = half is Half.EXPORTER and settings.has_web_config
     modes = {each.status.get("Seccomp", "?") for each in process.threads}
     counts = {each.status.get("Seccomp_filters", "?") for each in process.threads}
     yield judge(
@@ -34,22 +34,22 @@ def system_call_findings(
         f"{len(process.threads)} threads, mode {_listed(modes)}, filters {_listed(counts)}",
         mend=_MEND,
     )
-    calls = [*refused(half, reads_files=reads_files)]
+    claims = refused(half, settings)
     problem = _problem(process.threads, host)
     if problem is not None:
-        for each in (*calls, "calls.foreign", "calls.rest"):
+        for each in (*claims, "calls.foreign", "calls.rest"):
             yield unread(f"{half}.{each}", _source(number), problem, mend=_ASK_MEND)
         yield _landlock(process, host, settings, opens_nothing=None)
         return
     kernel = _Kernel(process.threads, host)
     opens_nothing = True
-    for each, probes in refused(half, reads_files=reads_files).items():
+    for each, probes in claims.items():
         finding = kernel.judge_refused(process, each, probes)
         if each in ("calls.read", "calls.write"):
             opens_nothing = opens_nothing and not finding.mend
         yield finding
     yield kernel.judge_foreign(process)
-    yield kernel.judge_rest(process, written_down(half, reads_files=reads_files))
+    yield kernel.judge_rest(process, written_down(half, settings))
     yield _landlock(process, host, settings, opens_nothing=opens_nothing)
 
 
@@ -148,17 +148,26 @@ def _landlock(
     if isinstance(host.landlock, Unread):
         why = f"this kernel offers none here: {host.landlock.reason}"
         return judge(identity, None, source, why, mend="boot with landlock in lsm=")
-    reads_files = process.half is Half.EXPORTER and settings.has_web_config
+    reads_files = process.half is Half.EXPORTER and settings.reads_files
     beside = {
         True: "by the filter, files can be opened to be read only; that it is those in the"
-        " directories of the web config, Landlock alone holds"
+        " directories of the web config and of push, Landlock alone holds"
         if reads_files
         else "by the filter alone, no file can be opened",
         False: "by the filter, files can be opened, and Landlock would have to stop it",
         None: "the filter could not be read",
     }[opens_nothing]
     evidence = f"the kernel offers version {host.landlock}; {_NOT_SEEN}; {beside}"
+    if process.half is Half.EXPORTER and settings.way_out is not None:
+        evidence += f"; {_port_words(host.landlock, settings.way_out)}"
     return judge(identity, opens_nothing, source, evidence, mend=_MEND)
+
+
+def _port_words(version: int, way_out: WayOut) -> str:
+    ports = _listed({str(port) for port in way_out.ports})
+    if version < _KNOWS_PORTS:
+        return "this version knows no ports: by TCP it can connect to any"
+    return f"it is told that TCP may connect to port {ports} alone"
 
 
 def _problem(threads: Sequence[Thread], host: Host) -> Unread | None:
@@ -181,8 +190,8 @@ def _read_words(probes: Sequence[Probe]) -> str:
     if any(each.name == "openat" for each in probes):
         return ""
     return (
-        "; openat for reading passes: Landlock is told the directories of the web config, which"
-        " cannot be seen from outside"
+        "; openat for reading passes: Landlock is told the directories of the web config and"
+        " of push, which cannot be seen from outside"
     )
 
 
