@@ -3,9 +3,11 @@
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Protocol
 
 from trafficd.demo.clock import FastClock
+from trafficd.demo.collector import collector_place, missing, start_collector
 from trafficd.demo.node import (
     HOST,
     WINDOW_SECONDS,
@@ -32,6 +34,7 @@ _LOOK_SECONDS = 0.2
 
 _REAL = "trafficd demo: {count} nodes in network namespaces of their own, with real packets"
 _RECORDED = "trafficd demo: recorded link events, no packets: {reason}"
+NO_COLLECTOR = "; for a collector: pip install 'trafficd[collector]'"
 
 
 class Show(Protocol):
@@ -51,15 +54,22 @@ def run_demo(show: Show, *, first_port: int, seconds: int | None) -> None:
 
     Raises: TrafficdError if there is no port, or a process of the demo ended by itself.
     """
-    ports = free_ports(first_port, len(_NODES))
-    nodes = [
-        Node(name, port, residents)
-        for (name, residents), port in zip(_NODES.items(), ports, strict=True)
-    ]
+    *ports, collector_port = free_ports(first_port, len(_NODES) + 1)
     deadline = None if seconds is None else time.monotonic() + seconds
     clock = FastClock.starting_in(_LEAD_SECONDS, window_seconds=WINDOW_SECONDS, speed=SPEED)
-    with Family.together() as family:
+    with ExitStack() as ladder:
+        place = None
+        if not missing():
+            place = ladder.enter_context(collector_place(HOST, collector_port))
+        family = ladder.enter_context(Family.together())
+        nodes = [
+            Node(name, port, residents, place)
+            for (name, residents), port in zip(_NODES.items(), ports, strict=True)
+        ]
+        if place is not None:
+            start_collector(family, place, list(_NODES), clock)
         observers, headline = _start(family, nodes, clock)
+        headline += NO_COLLECTOR if place is None else f"; they push to {place.address}"
         show.begin(headline, [each.view for each in observers])
         look_at = time.monotonic()
         while deadline is None or time.monotonic() < deadline:
@@ -103,7 +113,7 @@ def _start(family: Family, nodes: Sequence[Node], clock: FastClock) -> tuple[lis
         family.end()
         return _start_recordings(family, nodes, clock), _RECORDED.format(reason=error)
     for node, sockets in zip(nodes, links, strict=True):
-        start_exporter(family, node, start_reader(family, node, clock, sockets))
+        start_exporter(family, node, clock, start_reader(family, node, clock, sockets))
     return _observers(nodes, channels, clock), _REAL.format(count=len(nodes))
 
 
@@ -111,7 +121,7 @@ def _start_recordings(family: Family, nodes: Sequence[Node], clock: FastClock) -
     channels = []
     for node in nodes:
         channel, releases = start_recording(family, node, clock)
-        start_exporter(family, node, releases)
+        start_exporter(family, node, clock, releases)
         channels.append(channel)
     return _observers(nodes, channels, clock)
 

@@ -11,6 +11,7 @@ from trafficd.continuity.keeper import Keeper
 from trafficd.continuity.state_file import state_in_memory
 from trafficd.demo.clock import FastClock
 from trafficd.exporter import app as exporter
+from trafficd.exporter.destinations import Pushing
 from trafficd.kernel.sockets import LinkSockets
 from trafficd.reader import app as reader
 from trafficd.reader.configuration import Configuration
@@ -36,13 +37,14 @@ def count(
     asyncio.run(reader.run_reader(Configuration(settings, ""), given, lock=lock))
 
 
-def serve(settings: AgentSettings, releases: socket.socket) -> None:
+def serve(settings: AgentSettings, releases: socket.socket, clock: FastClock) -> None:
     """Run the exporter of *releases* until it is ended."""
     given = exporter.Surroundings(
         reader=releases,
         classes=lambda: settings.classes,
         lifeline=Lifeline(None),
         manager=ServiceManager({}),
+        pushing=Pushing.of(settings, clock),
     )
     lock = _lock(Half.EXPORTER, settings.sandbox)
     asyncio.run(exporter.run_exporter(settings.metrics, given, lock=lock))

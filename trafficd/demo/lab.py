@@ -93,7 +93,7 @@ class _Lab:
         )
         family.start(
             "exporter",
-            partial(serve, settings, exporter_end),
+            partial(serve, settings, exporter_end, self._clock),
             keep=[exporter_end.fileno()],
         )
         for each in (*kept, exporter_end):

@@ -6,6 +6,7 @@ from functools import partial
 
 from trafficd.config import AgentSettings, parse_config
 from trafficd.demo.clock import FastClock
+from trafficd.demo.collector import Place
 from trafficd.demo.halves import count, serve
 from trafficd.demo.laboratory import Laboratory
 from trafficd.demo.processes import Family
@@ -36,29 +37,37 @@ links:
   - {{name: ppp*, class: ppp, population: per-session}}
 metrics: {{listen: ["{host}:{port}"]}}
 """
+_PUSH = """
+push: [{{name: collector, url: "{url}", bearer_token_file: "{token_file}"}}]
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a node is: its name, its port on loopback, and how many sessions stay on it."""
+    """What a node is: its name, its port on loopback, and how many sessions stay on it.
+
+    It pushes to *collector*, if there is one.
+    """
 
     name: str
     port: int
     residents: int
+    collector: Place | None = None
 
     @property
     def settings(self) -> AgentSettings:
         """The agent's configuration of this node."""
-        location = self.name.partition("-")[0]
-        return parse_config(
-            _CONFIGURATION.format(
-                name=self.name,
-                location=location,
-                window=WINDOW_SECONDS,
-                host=HOST,
-                port=self.port,
-            )
+        text = _CONFIGURATION.format(
+            name=self.name,
+            location=self.name.partition("-")[0],
+            window=WINDOW_SECONDS,
+            host=HOST,
+            port=self.port,
         )
+        if self.collector is not None:
+            token_file = self.collector.token_file(self.name)
+            text += _PUSH.format(url=self.collector.write_url, token_file=token_file)
+        return parse_config(text)
 
 
 def start_laboratory(family: Family, node: Node, clock: FastClock) -> socket.socket:
@@ -111,9 +120,9 @@ def start_recording(
     return channel, releases
 
 
-def start_exporter(family: Family, node: Node, releases: socket.socket) -> None:
+def start_exporter(family: Family, node: Node, clock: FastClock, releases: socket.socket) -> None:
     """Start the exporter of *releases*, in the network namespace that the demo was started in."""
-    work = partial(serve, node.settings, releases)
+    work = partial(serve, node.settings, releases, clock)
     family.start(f"exporter of {node.name}", work, keep=[releases.fileno()])
     releases.close()
 
