@@ -54,8 +54,12 @@ _WITHOUT_LOCKED_MEMORY = "[Service]\nProcSubset=all\n"
 
 
 @contextlib.contextmanager
-def debian_container(*, packages: Sequence[str] = ()) -> Iterator["Container"]:
+def debian_container(
+    *, packages: Sequence[str] = (), requirements: str = "node.txt"
+) -> Iterator["Container"]:
     """Boot a container of its own, with Debian's *packages* besides the usual.
+
+    *requirements* names what trafficd finds installed: a file of the directory of that name.
 
     When it is left, all of it is gone, processes, cgroups and mounts. If this process is killed,
     only empty cgroups stay, which the next container removes.
@@ -63,7 +67,7 @@ def debian_container(*, packages: Sequence[str] = ()) -> Iterator["Container"]:
     """
     demand(("systemd-nspawn", "unshare", "nsenter", "setpriv"), "systemd-container util-linux")
     with (
-        debian_root(packages) as root,
+        debian_root(packages, requirements=requirements) as root,
         own_cgroup() as cgroup,
         tempfile.TemporaryFile() as console,
         _keeper(root, cgroup, console) as keeper,

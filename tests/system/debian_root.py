@@ -27,19 +27,22 @@ PACKAGES = (
     "systemd-sysv",
 )
 ENVIRONMENT = "opt/trafficd"
-_REQUIREMENTS = ROOT / "requirements" / "node.txt"
 
 
 @contextlib.contextmanager
-def debian_root(packages: Sequence[str] = ()) -> Iterator[Path]:
-    """Give a file system with *packages* besides; nobody may write to it."""
-    name = "+".join(("base", *sorted(packages)))
-    made_from = (Path(__file__), _REQUIREMENTS)
-    with kept(CACHE / name, made_from, partial(_make, packages)) as folder:
+def debian_root(packages: Sequence[str] = (), *, requirements: str = "node.txt") -> Iterator[Path]:
+    """Give a file system with *packages* besides; nobody may write to it.
+
+    *requirements* is what /opt/trafficd holds: a file of the directory of that name.
+    """
+    pinned = ROOT / "requirements" / requirements
+    name = "+".join((pinned.stem, *sorted(packages)))
+    made_from = (Path(__file__), pinned)
+    with kept(CACHE / name, made_from, partial(_make, packages, pinned)) as folder:
         yield folder
 
 
-def _make(packages: Sequence[str], root: Path) -> None:
+def _make(packages: Sequence[str], requirements: Path, root: Path) -> None:
     demand(("mmdebstrap", "apt-get"), "mmdebstrap")
     install_packages(root, (*PACKAGES, *packages))
     # A container draws its own, and nothing of this host's network is of use in it.
@@ -50,4 +53,4 @@ def _make(packages: Sequence[str], root: Path) -> None:
     (root / "etc/systemd/system/console-getty.service").symlink_to("/dev/null")
     run("chroot", root, "python3", "-m", "venv", f"/{ENVIRONMENT}")
     folder = f"{ENVIRONMENT}/lib/python{PYTHON}/site-packages"
-    install_python_packages(root, folder, _REQUIREMENTS)
+    install_python_packages(root, folder, requirements)
