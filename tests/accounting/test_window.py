@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,16 @@ def test_a_run_that_starts_on_the_grid_is_due_at_the_next_point() -> None:
 
     assert grid.next_due(at(NOON)) == NOON + HOUR
     assert grid.due(at(NOON + HOUR)) == NOON + HOUR
+
+
+@pytest.mark.parametrize("late", [0.01, 0.5, 9.0])
+def test_a_run_that_starts_just_after_the_grid_is_not_due_at_the_next_point(late: float) -> None:
+    # The run before may have published noon, where this one would then be said to have been at 0.
+    grid = Grid(HOUR, at(NOON + late))
+
+    assert grid.next_due(at(NOON + late)) == NOON + 2 * HOUR
+    assert all(grid.due(at(NOON + HOUR + after)) is None for after in (0.0, late, 9.5))
+    assert grid.due(at(NOON + 2 * HOUR)) == NOON + 2 * HOUR
 
 
 def test_a_grid_point_is_decided_once() -> None:

@@ -6,7 +6,9 @@ Grid points are the UTC instants that are multiples of the window. One is due wh
 - a whole window has really passed since the last decision, or since the start, so that a clock set
   forward never makes a window short;
 - it came just now: one that was slept through is left out, because what has moved since would be
-  published under its time, and the next window would be short.
+  published under its time, and the next window would be short;
+- if it is the first, it came a whole window after the start. An earlier one may be next to the last
+  of the run before, and that is where this run's totals are said to have been 0 (releases.py).
 
 What is left out is in the next release.
 """
@@ -21,6 +23,8 @@ from trafficd.clock import Moment
 SLACK_SECONDS = 1.0
 # A grid point may be decided this late; a machine that was suspended is later.
 LATEST_SECONDS = 10.0
+# Both clocks tell the distance of two moments alike, but for what floats take.
+_ALIKE_SECONDS = 0.0007
 # As long as releases are kept: a clock set back by more finds no instant it could repeat.
 REMEMBERED_SECONDS = 31 * 24 * 60 * 60
 
@@ -59,9 +63,11 @@ class Grid:
         point = self.before(now)
         if point in self._decided:
             return None
-        if now.utc_seconds - point > self._latest_seconds:
+        late_seconds = now.utc_seconds - point
+        if late_seconds > self._latest_seconds:
             return None
-        if now.elapsed_seconds < self._next_elapsed():
+        came_elapsed = now.elapsed_seconds - (0.0 if self._decided else late_seconds)
+        if came_elapsed < self._next_elapsed():
             return None
         return point
 
@@ -72,9 +78,12 @@ class Grid:
 
     def next_due(self, now: Moment) -> int:
         """Return the first grid point that can become due after *now*, if no clock is stepped."""
-        earliest = now.utc_seconds + max(0.0, self._next_elapsed() - now.elapsed_seconds)
+        earliest = now.utc_seconds + self._next_elapsed() - now.elapsed_seconds
+        if self._decided:
+            earliest -= self._latest_seconds
+        earliest = max(earliest, now.utc_seconds - self._latest_seconds)
         point = self.before(now)
-        while point in self._decided or point + self._latest_seconds < earliest:
+        while point in self._decided or point < earliest:
             point += self._window_seconds
         return point
 
@@ -84,4 +93,5 @@ class Grid:
         return max(0.0, by_grid, self._next_elapsed() - now.elapsed_seconds)
 
     def _next_elapsed(self) -> float:
-        return self._decided_elapsed + self._window_seconds - self._slack_seconds
+        slack_seconds = self._slack_seconds if self._decided else _ALIKE_SECONDS
+        return self._decided_elapsed + self._window_seconds - slack_seconds
