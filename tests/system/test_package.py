@@ -7,13 +7,10 @@ import hashlib
 import json
 import os
 import random
-import resource
-import shutil
 import stat
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +19,17 @@ import pytest
 
 import trafficd
 from tests.system.container import debian_container
-from tests.system.debian_packages import ROOT, MachineError
+from tests.system.deb import (
+    NEXT,
+    NODE,
+    Package,
+    built,
+    copy_of_this_tree,
+    fit_to_this_host,
+    install,
+    packages_of_this_tree,
+)
+from tests.system.debian_packages import MachineError
 from tests.system.node import CONFIG, EVENTS, EXPORTER, READER, STATE, TARGET, Node
 from trafficd.accounting.ledger import Ledger
 from trafficd.continuity.checkpoint import Checkpoint
@@ -38,20 +45,12 @@ if TYPE_CHECKING:
 
 # What the package depends on beside what every container has, and what installs it.
 PACKAGES = ("adduser", "apt")
-NEXT = f"{trafficd.__version__}.post1"
-NOT_BUILT_FROM = shutil.ignore_patterns(".*", "build", "dist", "tests", "__pycache__", "*.deb")
 
 # What the package manager keeps for itself, what is in no file system of the machine's own, and
 # the copies that the tools for groups make before they write.
 KEPT_BY_DEBIAN = ("var/lib/dpkg", "var/lib/apt", "var/cache", "var/log")
 NOT_ON_DISK = ("proc", "sys", "dev", "run", "tmp")
 COPIES = ("etc/group-", "etc/gshadow-")
-
-# For what tests change in the units, which the package does not bring and does not take away.
-OF_THIS_MACHINE = "/run/systemd/system/trafficd-{}.service.d"
-# LimitMEMLOCK= is not in force inside where this host may not lift its own limit, and without it
-# a half asks whether the host has swap, which ProcSubset=pid hides.
-WITHOUT_LOCKED_MEMORY = "[Service]\nProcSubset=all\n"
 
 # Sessions of milliseconds, and some as long as the program, which ends with its input. It prints
 # once it has begun, and what all of them moved.
@@ -94,40 +93,14 @@ print(*moved)
 """
 
 
-@dataclass(frozen=True)
-class Package:
-    version: str
-    file: Path
+@pytest.fixture(scope="module")
+def package() -> Package:
+    return packages_of_this_tree()[NODE]
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return built(tmp_path_factory.mktemp("this"), trafficd.__version__)
-
-
-@pytest.fixture(scope="module")
-def next_package(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return built(tmp_path_factory.mktemp("next"), NEXT)
-
-
-def built(place: Path, version: str, source: Path = ROOT) -> Package:
-    """Make the package of a tree under *version*, from a copy of it in *place*."""
-    tree = place / "tree"
-    shutil.copytree(source, tree, ignore=NOT_BUILT_FROM)
-    module = tree / "trafficd" / "__init__.py"
-    module.write_text(module.read_text().replace(trafficd.__version__, version))
-    done = subprocess.run(
-        ["make", "--no-print-directory", "deb"],
-        cwd=tree,
-        env=os.environ | {"SOURCE_DATE_EPOCH": "1790000000"},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (file,) = tree.glob("trafficd_*.deb")
-    return Package(version, file)
+def next_package() -> Package:
+    return packages_of_this_tree(NEXT)[NODE]
 
 
 @pytest.fixture
@@ -135,25 +108,10 @@ def machine() -> Iterator[Container]:
     with debian_container(packages=PACKAGES) as container:
         # Of the test bed, for those who install by hand.
         container.run("rm", "-rf", "/opt/trafficd")
-        if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] != resource.RLIM_INFINITY:
-            for half in ("reader", "exporter"):
-                place = f"{OF_THIS_MACHINE.format(half)}/unlocked.conf"
-                container.write(place, WITHOUT_LOCKED_MEMORY)
+        fit_to_this_host(container)
         # Neighbours are not looked for on links that move only what a test sends.
         container.run("sysctl", "-q", "net.ipv6.conf.default.disable_ipv6=1")
         yield container
-
-
-def install(machine: Container, package: Package) -> str:
-    """Install *package* as its users do, and return what was said."""
-    machine.write(f"/var/tmp/{package.file.name}", package.file.read_bytes())
-    try:
-        return machine.run(
-            *("sh", "-c", 'cd /var/tmp && exec apt-get install -y "./$1"', "sh", package.file.name),
-            seconds=100,
-        ).stdout
-    finally:
-        machine.run("rm", f"/var/tmp/{package.file.name}")
 
 
 def start(machine: Container) -> Node:
@@ -232,13 +190,12 @@ def files(machine: Container) -> dict[str, str]:
     return {name: told for name, told in found.items() if name not in COPIES}
 
 
-def test_the_same_tree_gives_the_same_package_wherever_it_lies(
-    package: Package, tmp_path: Path
-) -> None:
-    again = built(tmp_path, package.version, package.file.parent)
+def test_the_same_tree_gives_the_same_packages_wherever_it_lies(tmp_path: Path) -> None:
+    once = packages_of_this_tree()
 
-    assert again.file.name == package.file.name
-    assert again.file.read_bytes() == package.file.read_bytes()
+    again = built(copy_of_this_tree(), tmp_path / "elsewhere" / "tree", trafficd.__version__)
+
+    assert again == once
 
 
 def test_an_installed_node_is_stopped_until_it_is_started_in_one_step_and_then_counts(
@@ -351,7 +308,7 @@ def test_it_is_installed_and_purged_where_systemd_does_not_run(
     machine: Container, package: Package
 ) -> None:
     before = files(machine)
-    machine.write("/var/tmp/trafficd.deb", package.file.read_bytes())
+    machine.write("/var/tmp/trafficd.deb", package.content)
 
     # As in a chroot: nothing of the running systemd is to be seen.
     script = """

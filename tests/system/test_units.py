@@ -12,6 +12,7 @@ from tests.system.debian_packages import ROOT
 from tests.system.node import CONFIG, EVENTS, EXPORTER, READER, SOCKETS, STATE, TARGET, Node
 from tests.system.vpn.certificates import new_identity
 
+COLLECTOR = "trafficd-collector.service"
 CONNECT = """
 import socket, sys
 kind = socket.SOCK_SEQPACKET if sys.argv[1].endswith("releases") else socket.SOCK_DGRAM
@@ -54,6 +55,18 @@ def test_the_halves_are_as_closed_as_is_asked_and_no_unit_has_a_mistake(node: No
     assert verified == ""
     assert exposure(node, READER) <= 0.3
     assert exposure(node, EXPORTER) <= 1.2
+    assert exposure(node, COLLECTOR) <= 1.5
+
+
+def test_a_collector_without_a_configuration_says_so_once_and_is_not_started_again(
+    node: Node,
+) -> None:
+    refused = node.systemctl("start", COLLECTOR, check=False)
+
+    assert refused != 0
+    assert node.show(COLLECTOR, "ActiveState") == "failed"
+    assert node.show(COLLECTOR, "ExecMainStatus") == "78"
+    assert node.journal(COLLECTOR).count("/etc/trafficd/collector.yml is not there") == 1
 
 
 def test_one_command_starts_a_node_which_says_what_it_does_and_another_stops_all(
