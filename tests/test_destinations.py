@@ -5,6 +5,7 @@ import pytest
 from trafficd.config import parse_config
 from trafficd.destinations import Destination
 from trafficd.errors import ConfigError
+from trafficd.exporter.moment import moment_seconds
 from trafficd.wire.remote_write import Protocol
 
 DAY = 24 * 3600
@@ -89,10 +90,20 @@ def test_all_mistakes_are_told_at_once_each_at_its_place() -> None:
         f"push[0].name: Centre: {WORD}",
         "push[1].basic_auth: a message has one Authorization; keep this or the token",
         "push[1].ca_file: is for https, and the url is http",
-        "push[1].max_age: 32d: above 0s, and at most 31d",
-        "push[1].timeout: 0s: above 0s, and at most 5m",
+        "push[1].max_age: 32d: at least 10m, and at most 31d",
+        "push[1].timeout: 0s: at least 1s, and at most 5m",
         "push[2].protocol: v3: write one of v1, v2",
     ]
+
+
+def test_an_age_that_every_release_has_before_it_is_sent_is_refused() -> None:
+    assert mistakes("{name: c, url: 'http://h/', max_age: 599s}") == [
+        "push[0].max_age: 599s: at least 10m, and at most 31d"
+    ]
+    assert one("name: c, url: 'http://h/', max_age: 10m").max_age == 600
+    # The latest moment of any node, at any window.
+    latest = max(moment_seconds(f"node-{number}", DAY) for number in range(1000))
+    assert 290 < latest <= 600 / 2
 
 
 def test_a_destination_stands_here_once() -> None:

@@ -15,6 +15,9 @@ from trafficd.wire.remote_write import HEADERS, Protocol
 
 # As long as the reader keeps releases: what is older, no exporter is given.
 LONGEST_AGE_SECONDS = 31 * 24 * 60 * 60
+# Chosen: a node pushes up to 5 minutes after a grid point (exporter/moment.py), and may have to try
+# again; an age below that would send nothing.
+_SHORTEST_AGE_SECONDS = 10 * 60
 # Chosen: a destination that answers slower than this is not well.
 _LONGEST_TIMEOUT_SECONDS = 5 * 60
 # Chosen: far more than a multi-tenant engine asks for.
@@ -202,14 +205,14 @@ class Destination(msgspec.Struct, frozen=True):
         ):  # fmt: skip
             if value is not None and not self.url.is_tls:
                 mistakes.append(f"{key}: is for https, and the url is http")
-        for key, duration, most in (
-            ("max_age", self.max_age, LONGEST_AGE_SECONDS),
-            ("timeout", self.timeout, _LONGEST_TIMEOUT_SECONDS),
+        for key, duration, least, most in (
+            ("max_age", self.max_age, _SHORTEST_AGE_SECONDS, LONGEST_AGE_SECONDS),
+            ("timeout", self.timeout, 1, _LONGEST_TIMEOUT_SECONDS),
         ):
-            if not 0 < duration <= most:
-                written = Duration(most).written
+            if not least <= duration <= most:
                 shown = duration.written if duration else "0s"
-                mistakes.append(f"{key}: {shown}: above 0s, and at most {written}")
+                bounds = f"at least {Duration(least).written}, and at most {Duration(most).written}"
+                mistakes.append(f"{key}: {shown}: {bounds}")
         if mistakes:
             raise ValueError(*mistakes)
 

@@ -71,6 +71,8 @@ class Receiver:
     def __init__(self, says: Sequence[Says] = ()) -> None:
         self.says = list(says)
         self.always = Says()
+        # Before all else: what it says to one request, if anything.
+        self.judge: Callable[[Heard], Says | None] = lambda _: None
         self.heard: list[Heard] = []
         self.most_under_way = self._under_way = 0
         self.port = 0
@@ -89,8 +91,9 @@ class Receiver:
             # A second message would come in now.
             await asyncio.sleep(0)
         self._under_way -= 1
-        self.heard.append(Heard(request.method, request.path, dict(request.headers), body))
-        said_now = self.says.pop(0) if self.says else self.always
+        heard = Heard(request.method, request.path, dict(request.headers), body)
+        self.heard.append(heard)
+        said_now = self.judge(heard) or (self.says.pop(0) if self.says else self.always)
         return web.Response(
             status=said_now.status, headers=dict(said_now.headers), body=said_now.body
         )

@@ -1,6 +1,7 @@
 """Credentials in files: what is refused at a start, and what a rotation does."""
 
 import shutil
+import ssl
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from tests.exporter.receiver import (
     HOUR,
     MIDNIGHT,
+    Heard,
     Pause,
+    Says,
     destination,
     frame,
     pushing,
@@ -52,6 +55,58 @@ async def test_a_rotated_token_is_sent_from_the_next_look_on(tmp_path: Path) -> 
     assert sent == ["first", "second", "second", "second", "third"]
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_no_release_is_lost_to_a_rotation_while_a_backlog_is_sent(
+    tmp_path: Path, status: int
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("first")
+    valid = ["first"]
+
+    def judge(heard: Heard) -> Says | None:
+        if len(receiver.heard) == 3:
+            # As who rotates does: the new one is in the file before the old one ends.
+            token.write_text("second")
+            valid[:] = ["second"]
+        return None if heard.headers["Authorization"].split()[1] in valid else Says(status)
+
+    hours = [MIDNIGHT + number * HOUR for number in range(1, 9)]
+    async with (
+        receiving() as receiver,
+        pushing(destination(receiver.url, bearer_token_file=named(token))) as pusher,
+    ):
+        receiver.judge = judge
+        for at in hours:
+            pusher.keep(at, frame(at))
+        await send_all(pusher)
+        health = pusher.health(before=1 << 40)
+
+    assert (health.sent, health.dropped) == (8, 0)
+    assert [each.at for each in receiver.heard] == sorted([*hours, hours[2]])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("later", ["first", "half of\x00"])
+async def test_who_is_refused_with_the_newest_token_does_not_ask_again(
+    tmp_path: Path, status: int, later: str
+) -> None:
+    (tmp_path / "token").write_text("first")
+
+    def judge(_: Heard) -> None:
+        (tmp_path / "token").write_text(later)
+
+    async with (
+        receiving(Says(status)) as receiver,
+        pushing(destination(receiver.url, bearer_token_file=named(tmp_path / "token"))) as pusher,
+    ):
+        receiver.judge = judge
+        for at in (MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR):
+            pusher.keep(at, frame(at))
+        await send_all(pusher)
+
+    assert [each.at for each in receiver.heard] == [MIDNIGHT + HOUR, MIDNIGHT + 2 * HOUR]
+
+
 def test_a_rotated_certificate_is_used_and_half_of_one_is_not(tmp_path: Path) -> None:
     Authority(tmp_path, "clients").issue("node", x509.DNSName("fra-17"))
     shown = ClientCertificate(named(tmp_path / "node.crt"), named(tmp_path / "node.key"))
@@ -74,6 +129,66 @@ def test_a_rotated_certificate_is_used_and_half_of_one_is_not(tmp_path: Path) ->
     assert unchanged is first
     assert with_half is first
     assert credentials.tls is not first
+
+
+def test_a_rotated_certificate_goes_with_the_systems_authorities_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Authority(tmp_path, "system")
+    Authority(tmp_path, "clients").issue("node", x509.DNSName("fra-17"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.crt"))
+    shown = ClientCertificate(named(tmp_path / "node.crt"), named(tmp_path / "node.key"))
+    credentials = Credentials(destination(HTTPS, client_certificate=shown))
+    first = credentials.tls
+    # As good as gone: a locked process may not look for it.
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "clients.crt"))
+    Authority(tmp_path, "clients").issue("node", x509.DNSName("fra-17"))
+
+    assert credentials.look()
+
+    assert first is not None
+    assert credentials.tls is not None
+    assert credentials.tls is not first
+    assert credentials.tls.get_ca_certs() == first.get_ca_certs()
+    assert credentials.tls.verify_mode is first.verify_mode is ssl.CERT_REQUIRED
+    assert credentials.tls.check_hostname
+
+
+def test_a_token_is_rotated_whatever_the_system_trusts_and_a_certificate_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file of the system's that names a server and no authority.
+    Authority(tmp_path, "clients").issue("node", x509.DNSName("fra-17"))
+    Authority(tmp_path, "servers").issue("server", x509.DNSName("localhost"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.crt"))
+    (tmp_path / "token").write_text("first")
+    token = Credentials(destination(HTTPS, bearer_token_file=named(tmp_path / "token")))
+    shown = ClientCertificate(named(tmp_path / "node.crt"), named(tmp_path / "node.key"))
+    certificate = Credentials(destination(HTTPS, client_certificate=shown))
+    contexts = token.tls, certificate.tls
+
+    (tmp_path / "token").write_text("second")
+    Authority(tmp_path, "clients").issue("node", x509.DNSName("fra-17"))
+
+    assert token.look()
+    assert token.authorization == {"Authorization": "Bearer second"}
+    # Its authorities cannot be taken over, and without any nobody would be trusted.
+    assert not certificate.look()
+    assert (token.tls, certificate.tls) == contexts
+
+
+def test_a_system_without_authorities_asks_for_a_file_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr("trafficd.exporter.credentials._AUTHORITIES", ())
+
+    with pytest.raises(ConfigError) as refused:
+        Credentials(destination(HTTPS))
+
+    assert refused.value.mistakes == [
+        "push: centre: ca_file: this system has no file of authorities; name one"
+    ]
 
 
 def test_files_that_a_locked_process_cannot_read_stay_as_they_were(tmp_path: Path) -> None:

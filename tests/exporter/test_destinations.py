@@ -7,6 +7,7 @@ import pytest
 
 from tests.exporter.receiver import HOUR, MIB, MIDNIGHT, destination, release
 from trafficd.clock import SystemClock
+from trafficd.exporter.backlog import MOST_RELEASES
 from trafficd.exporter.destinations import Destinations, Pushing
 from trafficd.exporter.post import Answer
 from trafficd.exporter.push import Pusher, Sender
@@ -29,7 +30,7 @@ class Kept(Pusher):
 
     def __init__(self) -> None:
         to, clock = destination("http://127.0.0.1:9/"), SystemClock()
-        super().__init__(to, SENDER, Nowhere(), lambda: None, clock=clock, chance=lambda: 0.0)
+        super().__init__(to, SENDER, Nowhere(), lambda: False, clock=clock, chance=lambda: 0.0)
 
     @property
     def releases(self) -> list[Release]:
@@ -75,11 +76,44 @@ def test_each_run_has_a_beginning_of_its_own() -> None:
     assert {each.started_at for each in found[2:]} == {MIDNIGHT + 4 * HOUR}
 
 
+def test_what_was_sent_of_a_run_has_no_beginning_any_more() -> None:
+    pusher = Kept()
+    everybody = Destinations(Pushing((), SENDER, SystemClock()), [], [pusher])
+    first, second = release(MIDNIGHT + HOUR), release(MIDNIGHT + 2 * HOUR)
+
+    everybody.keep(first, encode_frame(first))
+    for each in pusher.releases:
+        pusher._backlog.remove(each.at)
+    everybody.keep(second, encode_frame(second))
+
+    # Zeros at the time of the first would be another value for it.
+    assert pusher.releases == [second]
+
+
+def test_a_reader_that_makes_up_runs_fills_no_memory() -> None:
+    everybody = Destinations(Pushing((), SENDER, SystemClock()), [], [Kept()])
+    frame = encode_frame(release(MIDNIGHT))
+
+    for number in range(MOST_RELEASES + 10):
+        everybody.keep(release(MIDNIGHT, started_at=number), frame)
+
+    assert len(everybody._earliest) == MOST_RELEASES
+
+
 def test_a_beginning_has_all_series_of_its_release() -> None:
     zeros, first = kept(release(MIDNIGHT + HOUR))
 
     assert [name for name, _ in zeros.classes] == [name for name, _ in first.classes]
     assert zeros.capacity_bits_per_second == first.capacity_bits_per_second
+
+
+def test_a_beginning_before_all_time_that_can_be_told_is_left_out() -> None:
+    # The first hour of 1971 whose milliseconds take six bytes: 2 ** 35 and a bit.
+    first = 34_362_000
+
+    assert kept(release(first, started_at=first - HOUR)) == [
+        release(first, started_at=first - HOUR)
+    ]
 
 
 def test_before_the_first_decision_nothing_is_kept() -> None:

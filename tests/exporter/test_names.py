@@ -21,6 +21,7 @@ class Nameserver(asyncio.DatagramProtocol):
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.asked: list[tuple[str, int]] = []
+        self.marks: list[tuple[bytes, int]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -33,6 +34,7 @@ class Nameserver(asyncio.DatagramProtocol):
         (kind,) = struct.unpack_from("!H", data, place + 1)
         name = ".".join(labels)
         self.asked.append((name, kind))
+        self.marks.append((data[:2], addr[1]))
         said = self.answer(name, kind)
         if said is None:
             return
@@ -80,6 +82,18 @@ async def test_a_name_has_its_addresses_of_both_kinds() -> None:
         ("192.0.2.1", 443, socket.AF_INET),
         ("192.0.2.2", 443, socket.AF_INET),
     ]
+
+
+async def test_nobody_can_guess_a_question_to_answer_it_first() -> None:
+    async with nameserver(both) as (server, port):
+        for _ in range(32):
+            await found(NameService(("127.0.0.1",), port=port), "collector.example")
+
+    identities, ports = zip(*server.marks, strict=True)
+    # 64 of 65,536: more than four that were there before come once in billions of runs.
+    assert len(set(identities)) >= 60
+    # A port for each pair of questions, and hardly ever one after the other.
+    assert len(set(ports)) >= 28
 
 
 async def test_a_name_that_does_not_exist_is_an_error() -> None:
@@ -133,6 +147,21 @@ async def test_where_one_kind_of_question_is_lost_the_other_answers(
         addresses = await found(NameService(("127.0.0.1",), port=port), "collector.example")
 
     assert addresses == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("code", [2, 4, 5])
+@pytest.mark.parametrize("lame", [1, 28])
+async def test_where_one_kind_of_question_is_refused_the_other_answers(
+    code: int, lame: int
+) -> None:
+    def answer(name: str, kind: int) -> list[str] | int:
+        return code if kind == lame else both(name, kind)
+
+    async with nameserver(answer) as (server, port):
+        addresses = await found(NameService(("127.0.0.1",), port=port), "collector.example")
+
+    assert addresses == both("collector.example", 29 - lame)
+    assert len(server.asked) == 2
 
 
 async def test_localhost_is_here_and_hosts_are_who_the_file_says() -> None:

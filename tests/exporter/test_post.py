@@ -1,6 +1,7 @@
 """One try: servers that do not behave, TLS that does not hold, hosts that are not there."""
 
 import asyncio
+import random
 import socket
 import ssl
 import struct
@@ -37,8 +38,8 @@ async def tried(url: str, **more: object) -> Answer:
         return await post.send(BLOCK, Protocol.V1, lambda: NOW)
 
 
-def endless(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n")
+def endless(writer: asyncio.StreamWriter, status: bytes = b"400 Bad Request") -> None:
+    writer.write(b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
     writer.write((b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 64)
 
 
@@ -74,6 +75,26 @@ ODD: dict[str, tuple[Callable[[asyncio.StreamWriter], object], Answer]] = {
         lambda w: w.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhel"),
         Answer(Outcome.TAKEN, 200),
     ),
+    "a body of a failure that does not end": (
+        lambda w: endless(w, b"503 Later\r\nRetry-After: 7"),
+        Answer(Outcome.UNAVAILABLE, 503, wish_seconds=7.0),
+    ),
+    "a body of a success that does not end": (
+        lambda w: endless(w, b"200 OK"),
+        Answer(Outcome.TAKEN, 200),
+    ),
+    "patience before the answer": (
+        lambda w: w.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 204 No\r\n\r\n"),
+        Answer(Outcome.TAKEN, 204),
+    ),
+    "another protocol": (
+        lambda w: w.write(b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+        Answer(Outcome.UNAVAILABLE, 101),
+    ),
+    "an answer of long ago": (
+        lambda w: w.write(b"HTTP/1.0 400 Bad\r\n\r\nout of bounds"),
+        Answer(Outcome.REFUSED, 400, "out of bounds"),
+    ),
     "a refusal in another language": (
         lambda w: w.write(b"HTTP/1.1 400 B\r\nContent-Length: 12\r\n\r\n\x1b[31m\xc3\xa9\0 a\nb"),
         Answer(Outcome.REFUSED, 400, "?[31m??? a"),
@@ -98,6 +119,81 @@ async def test_an_odd_answer_is_judged_by_its_status_if_it_has_one(
 
     assert found == expected
     assert capfd.readouterr().err == ""
+
+
+HEADS = [
+    b"200 OK",
+    b"204 No",
+    b"400 B",
+    b"503 L",
+    b"101 S",
+    b"304 N",
+    b"100 C\r\n\r\nHTTP/1.1 400 B",
+]
+FIELDS = [
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Content-Length: 5",
+    b"Content-Length: -5", b"Content-Length: 99999999999999999999", b"Content-Encoding: gzip",
+    b"Content-Encoding: br", b"Connection: upgrade\r\nUpgrade: x", b"Set-Cookie: a=b; Expires=x",
+    b"Content-Type: text/html; charset=klingon", b"Retry-After: Mon, 99 Foo", b"Date: \xff",
+    b"Location: http://[::1", b"X : y", b": x", b" folded",
+]  # fmt: skip
+BODIES = [
+    b"",
+    b"zz\r\n",
+    b"5\r\nhello\r\n0\r\n\r\n",
+    b"5\r\nhellox",
+    b"-1\r\n",
+    b"hello",
+    b"\x1f\x8b\x08no",
+]
+
+
+async def test_no_answer_whatever_stands_in_it_ends_who_asked() -> None:
+    drawn = random.Random(5)
+    answers = []
+    for _ in range(400):
+        fields = b"".join(each + b"\r\n" for each in drawn.sample(FIELDS, drawn.randrange(4)))
+        answer = bytearray(b"HTTP/1.1 " + drawn.choice(HEADS) + b"\r\n" + fields + b"\r\n")
+        answer += drawn.choice(BODIES)
+        for _ in range(drawn.choice((0, 0, 3))):
+            answer[drawn.randrange(len(answer))] = drawn.randrange(256)
+        answers.append(bytes(answer))
+    waiting = iter(answers)
+
+    async with answering(lambda writer: writer.write(next(waiting))) as port:
+        found = [await tried(f"http://127.0.0.1:{port}/") for _ in answers]
+
+    assert {each.outcome for each in found} == {*Outcome} - {Outcome.OTHER_PROTOCOL}
+    assert all(each.wish_seconds == 0 for each in found)
+
+
+async def test_a_refusal_that_comes_before_the_message_was_read_is_one() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 413 L\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbig\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        found = await tried(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+
+    assert found == Answer(Outcome.REFUSED, 413, "big")
+
+
+async def test_who_ends_each_connection_without_a_word_loses_no_release() -> None:
+    good = b"HTTP/1.1 204 No Content\r\n\r\n"
+    hours = [MIDNIGHT + number * HOUR for number in range(1, 19)]
+
+    async with (
+        answering(lambda writer: writer.write(good)) as port,
+        pushing(destination(f"http://127.0.0.1:{port}/")) as pusher,
+    ):
+        for at in hours:
+            pusher.keep(at, frame(at))
+        await send_all(pusher)
+        health = pusher.health(before=1 << 40)
+
+    assert (health.sent, health.dropped) == (len(hours), 0)
 
 
 async def test_a_silent_server_is_waited_for_no_longer_than_configured() -> None:
@@ -162,7 +258,8 @@ async def test_no_cookie_is_kept_and_no_proxy_of_the_environment_is_asked(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     async with (
         receiving(Says(204, {"Set-Cookie": "who=me"})) as receiver,
-        posting(destination(receiver.url)) as post,
+        # By name: from an address, hardly anybody keeps one.
+        posting(destination(receiver.url.replace("127.0.0.1", "localhost"))) as post,
     ):
         for _ in range(2):
             await post.send(BLOCK, Protocol.V1, lambda: NOW)

@@ -1,5 +1,7 @@
 """Pauses between tries, and what Retry-After asks for (RFC 9110, 10.2.3)."""
 
+import time
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -95,6 +97,29 @@ def test_retry_after_is_seconds_or_a_moment(
     retry_after: str | None, date: str | None, wish: float
 ) -> None:
     assert wished_seconds(retry_after, date, NOON) == wish
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have this process live nine hours ahead of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "JST-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize(
+    ("retry_after", "date"),
+    [
+        ("Wed Nov 15 12:02:00 2023", None),
+        ("Wed, 15 Nov 2023 12:02:00 GMT", "Wed Nov 15 12:00:00 2023"),
+        ("Wed, 15 Nov 2023 12:02:00 -0000", None),
+    ],
+)
+def test_a_moment_is_of_utc_wherever_this_node_is(retry_after: str, date: str | None) -> None:
+    assert wished_seconds(retry_after, date, NOON) == 120
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

@@ -1,9 +1,11 @@
 """A release as a remote-write message: what the specification says it is, and always as long."""
 
+import re
 import struct
 
 import cramjam
 import pytest
+from google.protobuf.unknown_fields import UnknownFieldSet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,15 +42,60 @@ def test_a_message_says_the_release_to_whoever_reads_the_specification(protocol:
     ]
 
 
-@pytest.mark.parametrize("protocol", Protocol)
-def test_labels_are_sorted_and_none_stands_twice(protocol: Protocol) -> None:
-    message = LAYOUTS[protocol].pack(AT, VALUES)
-
-    for labels, _ in said(message, is_second=protocol is Protocol.V2):
-        assert list(labels) == sorted(labels)
+def pairs(message: bytes, protocol: Protocol) -> list[list[tuple[str, str]]]:
+    """Return the labels of each series as they stand there, whatever stands twice."""
     if protocol is Protocol.V1:
-        for series in WriteRequest.FromString(message).timeseries:
-            assert len({label.name for label in series.labels}) == len(series.labels)
+        request = WriteRequest.FromString(message)
+        return [[(each.name, each.value) for each in one.labels] for one in request.timeseries]
+    request = Request.FromString(message)
+    words = [[request.symbols[each] for each in one.labels_refs] for one in request.timeseries]
+    return [list(zip(each[::2], each[1::2], strict=True)) for each in words]
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_labels_are_sorted_and_well_formed_and_none_stands_twice(protocol: Protocol) -> None:
+    found = pairs(LAYOUTS[protocol].pack(AT, VALUES), protocol)
+
+    assert len({tuple(each) for each in found}) == len(found) == len(SERIES)
+    for labels in found:
+        names = [name for name, _ in labels]
+        # "MUST be sorted lexicographically", "MUST NOT contain any repeated label names", and
+        # neither a name nor a value may be empty.
+        assert names == sorted(set(names))
+        assert all(re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", each) for each in names)
+        assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", dict(labels)["__name__"])
+        assert all(value for _, value in labels)
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+def test_a_message_holds_samples_and_nothing_that_its_version_does_not_have(
+    protocol: Protocol,
+) -> None:
+    definition = Request if protocol is Protocol.V2 else WriteRequest
+    request = definition.FromString(LAYOUTS[protocol].pack(AT, VALUES))
+    every = [request, *request.timeseries]
+    every += [each for series in request.timeseries for each in series.samples]
+    if protocol is Protocol.V1:
+        every += [each for series in request.timeseries for each in series.labels]
+        assert not request.metadata
+    else:
+        every += [series.metadata for series in request.timeseries]
+
+    # A table of symbols is a field that the first version does not know, and so on.
+    assert not any(len(UnknownFieldSet(each)) for each in every)
+    for series in request.timeseries:
+        assert len(series.samples) == 1
+        assert not series.histograms
+        assert not series.exemplars
+
+
+def test_the_second_version_has_no_symbol_that_nothing_refers_to() -> None:
+    request = Request.FromString(LAYOUTS[Protocol.V2].pack(AT, VALUES))
+
+    used = {each for series in request.timeseries for each in series.labels_refs}
+    used |= {series.metadata.help_ref for series in request.timeseries}
+    assert used | {0} == set(range(len(request.symbols)))
+    assert 0 not in used
 
 
 def test_the_second_version_has_one_symbol_for_a_word_and_types_of_metrics() -> None:
@@ -77,7 +124,7 @@ def test_all_values_come_back_exactly_from_messages_of_one_size(
 
     found = said(message, is_second=protocol is Protocol.V2)
     assert [samples for _, samples in found] == [[(at * 1000, value)] for value in values]
-    assert len(message) == LAYOUTS[protocol].size_bytes
+    assert len(message) == len(LAYOUTS[protocol].pack(AT, VALUES))
     assert LAYOUTS[protocol].unpack(b"fra-17", message) == (at * 1000, tuple(values))
 
 

@@ -37,7 +37,7 @@ class Credentials:
         self._files = destination.files
         self._read = fingerprint(self._files)
         self._is_fixed = not self._files
-        self.authorization, self.tls = _load(destination)
+        self.authorization, self.tls = _load(destination, None)
 
     @property
     def directories(self) -> list[Path]:
@@ -49,24 +49,27 @@ class Credentials:
         """Look whether the files can be read from now on; if not, they are not looked at again."""
         self._is_fixed = None in fingerprint(self._files).values()
 
-    def look(self) -> None:
-        """Read the files again if one of them is another."""
+    def look(self) -> bool:
+        """Read the files again if one of them is another; return whether they were taken up."""
         if self._is_fixed:
-            return
+            return False
         found = fingerprint(self._files)
         if found == self._read:
-            return
+            return False
         try:
-            self.authorization, self.tls = _load(self._destination)
+            self.authorization, self.tls = _load(self._destination, self.tls)
         except ConfigError:
-            return
+            return False
         # As of before they were read: what changes meanwhile is seen at the next look.
         self._read = found
+        return True
 
 
-def _load(destination: Destination) -> tuple[Mapping[str, str], ssl.SSLContext | None]:
+def _load(
+    destination: Destination, before: ssl.SSLContext | None
+) -> tuple[Mapping[str, str], ssl.SSLContext | None]:
     reading = _Reading(destination)
-    loaded = reading.authorization(), reading.tls()
+    loaded = reading.authorization(), reading.tls(before)
     if reading.mistakes:
         raise ConfigError(reading.mistakes)
     return loaded
@@ -95,26 +98,40 @@ class _Reading:
             return {"Authorization": f"Basic {pair}"}
         return {}
 
-    def tls(self) -> ssl.SSLContext | None:
-        """Return the context for https; it verifies the destination, always."""
+    def tls(self, before: ssl.SSLContext | None) -> ssl.SSLContext | None:
+        """Return the context for https; it verifies the destination, always.
+
+        *before* is the one until now, if there was one.
+        """
         if not self._destination.url.is_tls:
             return None
+        shown = self._destination.client_certificate
+        if before is not None and not (shown or self._destination.ca_file):
+            return before
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        self._trust(context)
-        if shown := self._destination.client_certificate:
+        self._trust(context, before)
+        if shown:
             try:
                 context.load_cert_chain(shown.cert_file, shown.key_file, password=_no_password)
             except (ssl.SSLError, OSError, ValueError) as error:
                 self._mistake("client_certificate", shown.cert_file, _reason(error))
         return context
 
-    def _trust(self, context: ssl.SSLContext) -> None:
+    def _trust(self, context: ssl.SSLContext, before: ssl.SSLContext | None) -> None:
         named = self._destination.ca_file
+        if named is None and before is not None:
+            # The system's file is none of ours: once locked, this process cannot even look for it.
+            try:
+                known = before.get_ca_certs(binary_form=True)
+                context.load_verify_locations(cadata=b"".join(known))
+            except (ssl.SSLError, ValueError) as error:
+                self._mistake("ca_file", "", _reason(error))
+            return
         # By name, and all at once: OpenSSL's own search reads directories while it connects.
-        known = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
-        file = named or next((each for each in known if each and Path(each).is_file()), None)
+        places = (ssl.get_default_verify_paths().cafile, *_AUTHORITIES)
+        file = named or next((each for each in places if each and Path(each).is_file()), None)
         if file is None:
             self._mistake("ca_file", "", "this system has no file of authorities; name one")
             return

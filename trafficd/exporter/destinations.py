@@ -11,6 +11,7 @@ from trafficd.clock import Clock, SystemClock
 from trafficd.config import AgentSettings
 from trafficd.destinations import Destination
 from trafficd.errors import ConfigError, TrafficdError
+from trafficd.exporter.backlog import MOST_RELEASES
 from trafficd.exporter.credentials import Credentials
 from trafficd.exporter.names import NameService
 from trafficd.exporter.post import Post
@@ -103,8 +104,11 @@ class Destinations:
         if release.at >= self._earliest.get(release.started_at, math.inf):
             return
         self._earliest[release.started_at] = release.at
+        # A reader that makes up runs fills no memory.
+        if len(self._earliest) > MOST_RELEASES:
+            del self._earliest[min(self._earliest)]
         beginning = beginning_of(release, self._pushing.sender.window_seconds)
-        if beginning is not None:
+        if beginning is not None and can_be_sent(beginning.at):
             self._keep(beginning.at, trimmed(encode_frame(beginning)), is_beginning=True)
 
     def _keep(self, at: int, kept: bytes, *, is_beginning: bool = False) -> None:

@@ -122,7 +122,7 @@ class Names(AbstractResolver):
             missing = {kind: secrets.randbits(16) for kind in (Kind.AAAA, Kind.A)}
             for kind, identity in missing.items():
                 await loop.sock_sendall(opened, question(identity, name, kind))
-            found: dict[Kind, list[str]] = {}
+            found: dict[Kind, list[str] | None] = {}
             try:
                 async with asyncio.timeout(_SECONDS):
                     while missing:
@@ -132,15 +132,24 @@ class Names(AbstractResolver):
                 # Some firewalls lose questions for one kind.
                 if not any(found.values()):
                     raise
-        return [*found.get(Kind.AAAA, ()), *found.get(Kind.A, ())]
+        both = [*(found.get(Kind.AAAA) or ()), *(found.get(Kind.A) or ())]
+        if not both and None in found.values():
+            raise NoAnswerError("the nameserver could not answer")
+        return both
 
 
-def _take(answer: bytes, name: str, missing: dict[Kind, int], found: dict[Kind, list[str]]) -> None:
+def _take(
+    answer: bytes, name: str, missing: dict[Kind, int], found: dict[Kind, list[str] | None]
+) -> None:
+    """Move the kind that *answer* is about from *missing* to *found*: None if it cannot be said."""
     for kind, identity in missing.items():
         try:
             found[kind] = addresses(answer, identity, name, kind)
         except NotAnAnswerError:
             continue
+        except NoAnswerError:
+            # Some balancers have addresses of one kind, and fail when asked for the other.
+            found[kind] = None
         del missing[kind]
         return
 

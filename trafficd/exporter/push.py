@@ -13,6 +13,7 @@ it was tried. None of them follows from what moved.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Protocol as Seam
 
 from trafficd.clock import Clock
@@ -36,6 +37,7 @@ _HANDED_OVER_SECONDS = 1.0
 _PACE_SECONDS = 0.01
 # Chosen: who rotates a token has it used within seconds.
 _LOOK_SECONDS = 5.0
+_WHO_ARE_YOU = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 # Chosen: an operator sees why, and a month of refusals is one line.
 _SILENCE_SECONDS = 60.0
 # Sets of classes are as many as there were configurations in a month.
@@ -75,14 +77,14 @@ class PushHealth:
 
 
 class Pusher:
-    """One destination's worker; *look* has its credentials read anew if they changed."""
+    """One destination's worker; *look* has its credentials read anew, and says if they changed."""
 
     def __init__(
         self,
         destination: Destination,
         sender: Sender,
         way: Way,
-        look: Callable[[], object],
+        look: Callable[[], bool],
         *,
         clock: Clock,
         chance: Chance,
@@ -161,6 +163,9 @@ class Pusher:
                     self._taken()
                     return
                 case Outcome.REFUSED:
+                    # Refused is the token of before, and not the release.
+                    if answer.status in _WHO_ARE_YOU and self._look():
+                        continue
                     self._refused(answer)
                     return
                 case Outcome.OTHER_PROTOCOL:

@@ -1,6 +1,7 @@
 """When a release that was not taken is tried again."""
 
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 # Chosen: soon enough that nobody sees a collector's restart.
@@ -61,6 +62,8 @@ def wished_seconds(retry_after: str | None, date: str | None, now: float) -> flo
 
 def _utc_seconds(date: str) -> float | None:
     try:
-        return parsedate_to_datetime(date).timestamp()
+        moment = parsedate_to_datetime(date)
+        # The oldest of the three forms names no zone, and means UTC (RFC 9110 section 5.6.7).
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

@@ -102,11 +102,6 @@ class Layout:
         self._pick_times = _picker(pieces, lambda piece: piece is _TIME)
         self._count_of_nodes = sum(piece is _NODE for piece in pieces)
 
-    @property
-    def size_bytes(self) -> int:
-        """How long each message is."""
-        return self._struct.size
-
     def pack(self, at: int, values: Iterable[float]) -> bytes:
         """Return the message of this layout's node with *values*, in the order of the series.
 
