@@ -10,11 +10,18 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.test_series import RELEASE
-from tests.wire.specification import Request, Sent, WriteRequest, first_version, second_version
+from tests.wire.specification import (
+    Request,
+    Sent,
+    WriteRequest,
+    first_version,
+    said,
+    second_version,
+)
 from trafficd.collector.ingest import Ingest
 from trafficd.collector.slices import Node, Slice
 from trafficd.errors import MessageRefusedError
@@ -30,10 +37,14 @@ _CLASS = r'trafficd_class_(receive|transmit)_bytes_total\{class="[a-z][a-z0-9_-]
 _LE = r"(0\.(05|1|15|2|25|3|35|4|45|[5-9]|[5-9][02468])|1\.0|\+Inf)"
 _WAY = r'direction="(receive|transmit)"'
 _HISTOGRAM = rf'trafficd_uplink_utilisation_ratio(_bucket\{{{_WAY},le="{_LE}"|_count\{{{_WAY})\}}'
-_GAUGE = r"trafficd_(uplink_capacity_bits_per|release_timestamp|start_timestamp)_second(s)?"
+_GAUGE = r"trafficd_(uplink_capacity_bits_per_second|(release|start)_timestamp_seconds)"
 _FAULT = r'trafficd_reader_faults_total\{fault="(overrun|malformed|gap)"\}'
 _BUILD = r'trafficd_build_info\{version="\d+(\.\d+){1,2}((a|b|rc|\.dev|\.post)\d+)?"\}'
-_PUSH = r'trafficd_push_[a-z_]+\{destination="[a-z][a-z0-9_-]{0,31}"\}'
+_PUSHED = r"(sent_releases|failed_tries|dropped_releases)_total|pending_releases"
+_PUSH = (
+    rf"trafficd_push_({_PUSHED}|last_success_timestamp_seconds)"
+    r'\{destination="[a-z][a-z0-9_-]{0,31}"\}'
+)
 ALLOWED = re.compile(
     "|".join([_BYTES, _CLASS, _HISTOGRAM, _GAUGE, _FAULT, _BUILD, _PUSH]), re.ASCII
 )
@@ -52,6 +63,11 @@ _TIMES = (
     *(0, 1, -1, AT * 1000, AT * 1000 + 1, (AT + 300) * 1000, (AT + 900) * 1000, AT, -AT * 1000),
     *(2**63 - 1, -(2**63), 300_000, 2**53, (AT - 300) * 1000),
 )
+# Of those, and beside them, what takes as many bytes as a time of today.
+_OWN_TIMES = (
+    *(AT * 1000, AT * 1000, AT * 1000 + 1, (AT + 300) * 1000, (AT + 900) * 1000, 1 << 35),
+    *((AT - 300) * 1000, (AT + 600) * 1000, (1 << 42) - 1, (1 << 42) - (1 << 42) % 300_000),
+)
 
 
 def bodies(seed: int) -> Iterator[tuple[Protocol, bytes]]:
@@ -60,9 +76,7 @@ def bodies(seed: int) -> Iterator[tuple[Protocol, bytes]]:
     ours = [series for series, _ in series_of(RELEASE)]
     few = [*ours[:9], *ours[-5:], *ours[9:80:23]]
     values = [float(number << 20) for number in range(len(few))]
-    right = {
-        each: Layout(NODE.name, NODE.location, few, each).pack(AT, values) for each in Protocol
-    }
+    layouts = {each: Layout(NODE.name, NODE.location, few, each) for each in Protocol}
     sent: list[Sent] = [
         (
             {
@@ -77,8 +91,15 @@ def bodies(seed: int) -> Iterator[tuple[Protocol, bytes]]:
     ]
     while True:
         protocol = chance.choice(list(Protocol))
-        if chance.random() < 0.5:
-            yield protocol, _noise(chance, right[protocol])
+        if chance.random() < 0.4:
+            yield protocol, _noise(chance, layouts[protocol].pack(AT, values))
+        elif chance.random() < 0.2:
+            # What ingest takes without reading all of it: all messages of a node but the first.
+            wrong = [*values]
+            wrong[chance.randrange(len(wrong))] = chance.choice(_NUMBERS)
+            time = chance.choice(_OWN_TIMES)
+            body = layouts[protocol].pack(AT, wrong)
+            yield protocol, body.replace(_varint(AT * 1000), _varint(time), chance.choice((1, -1)))
         else:
             yield protocol, _one_thing_wrong(chance, sent, protocol)
 
@@ -142,7 +163,7 @@ def _with_more(chance: random.Random, body: bytes, kind: Callable[[], object]) -
         return body
     message = kind.FromString(body)  # type: ignore[attr-defined]
     series = chance.choice(message.timeseries)
-    match chance.randrange(4):
+    match chance.randrange(5):
         case 0:
             series.exemplars.add(value=1.0)
         case 1:
@@ -151,21 +172,65 @@ def _with_more(chance: random.Random, body: bytes, kind: Callable[[], object]) -
             series.labels_refs.append(chance.randrange(100))
         case 3 if hasattr(series, "labels_refs"):
             message.symbols[0] = "x"
+        case 4 if series_refs := getattr(series, "labels_refs", None):
+            # A symbol that stands in the table twice is a right one.
+            place = chance.randrange(len(series_refs))
+            message.symbols.append(message.symbols[series_refs[place]])
+            series_refs[place] = len(message.symbols) - 1
+        case 4 if getattr(series, "labels", None):
+            series.labels.append(chance.choice(series.labels))
         case _:
             pass
     return bytes(message.SerializeToString())
 
 
-def refuse_what_section_6_has_not(found: Sequence[Slice]) -> None:
+def _varint(value: int) -> bytes:
+    """Return *value* as protobuf writes it (Encoding, Base 128 Varints)."""
+    groups = [value >> shift & 0x7F for shift in range(0, max(1, value.bit_length()), 7)]
+    return bytes([*(each | 0x80 for each in groups[:-1]), groups[-1]])
+
+
+def refuse_what_section_6_has_not(found: Sequence[Slice], now: float = NOW) -> None:
     """Raise AssertionError if any of *found* may not be stored."""
     assert len({each.at for each in found}) == len(found)
     for each in found:
         assert each.at % 300 == 0
-        assert 0 < each.at <= NOW + 600
+        assert 0 < each.at <= now + 600
         assert len(set(each.series)) == len(each.series) == len(each.values)
         for series, value in zip(each.series, each.values, strict=True):
             assert ALLOWED.fullmatch(str(series)), series
             assert 0 <= value < math.inf
+
+
+Facts = set[tuple[int, str, frozenset[tuple[str, str | float]], float]]
+
+
+def facts_of(found: Iterable[Slice]) -> Facts:
+    """Return what ingest found: times, series without their node, and values."""
+    return {
+        (each.at * 1000, *_series(series.name, series.labels), value)
+        for each in found
+        for series, value in zip(each.series, each.values, strict=True)
+    }
+
+
+def facts_said(message: bytes, protocol: Protocol, node: Node = NODE) -> Facts:
+    """Return what *message*, which is right, says of *node*: by the specification."""
+    facts: Facts = set()
+    for labels, samples in said(message, is_second=protocol is Protocol.V2):
+        own = {each: labels[each] for each in labels.keys() - {"__name__", "node", "location"}}
+        assert (labels["node"], labels["location"]) == (node.name, node.location)
+        facts |= {
+            (time, *_series(labels["__name__"], own.items()), value) for time, value in samples
+        }
+    return facts
+
+
+def _series(
+    name: str, labels: Iterable[tuple[str, str]]
+) -> tuple[str, frozenset[tuple[str, str | float]]]:
+    # 1 and 1.0 are the same bound.
+    return name, frozenset((each, float(v) if each == "le" else v) for each, v in labels)
 
 
 def fuzz(count: int, seed: int) -> Counter[str]:
@@ -180,17 +245,20 @@ def fuzz(count: int, seed: int) -> Counter[str]:
         try:
             found = ingest.read(NODE, body, protocol, NOW)
         except MessageRefusedError as refusal:
-            _refuse_what_is_no_reason(str(refusal))
+            refuse_what_is_no_reason(str(refusal))
             taken[refusal.kind] += 1
             continue
         refuse_what_section_6_has_not(found)
+        assert facts_of(found) == facts_said(body, protocol)
         taken["taken"] += 1
     return taken
 
 
-def _refuse_what_is_no_reason(reason: str) -> None:
+def refuse_what_is_no_reason(reason: str) -> None:
+    """Raise AssertionError if *reason* is not one line for a person."""
     assert reason.isprintable()
-    assert 0 < len(reason) < 400
+    # Two foreign words of 64 characters, written as escapes; an answer has the first 400.
+    assert 0 < len(reason) < 1500
 
 
 def resident_bytes() -> int:

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.storing import DAY, HOUR, MIDNIGHT, execute, made, released, stored
+from tests.collector.storing import (
+    DAY,
+    HOUR,
+    MIDNIGHT,
+    START,
+    TUNNEL,
+    UPLINK,
+    execute,
+    made,
+    released,
+    said,
+    stored,
+)
 from trafficd.collector.backup import back_up, verify
 from trafficd.collector.retention import Kept
 from trafficd.collector.store import Store
@@ -160,3 +172,34 @@ def test_another_programs_file_is_not_verified(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="another program's database"):
         verify(tmp_path / "other.db")
+
+
+def test_a_backup_writes_through_no_link_that_somebody_laid(
+    store: Store, path: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "others"
+    others.write_bytes(b"not ours")
+    (tmp_path / "monday.db.unfinished").symlink_to(others)
+
+    back_up(path, tmp_path / "monday.db")
+
+    assert others.read_bytes() == b"not ours"
+    assert verify(tmp_path / "monday.db") == []
+
+
+def test_a_sender_whose_totals_fall_makes_no_file_look_damaged(path: Path) -> None:
+    start, tunnel = {START: float(MIDNIGHT)}, TUNNEL
+    messages = [
+        said(MIDNIGHT + 4 * HOUR, {tunnel: 0.0, **start}),
+        said(MIDNIGHT + 2 * HOUR, start),
+        said(MIDNIGHT + 3 * HOUR, start),
+        said(MIDNIGHT + 3 * HOUR, {UPLINK: 9.0}),
+        said(MIDNIGHT + 2 * HOUR, {tunnel: 9.0}),
+        said(MIDNIGHT + 4 * HOUR, {UPLINK: 7.0}),
+    ]
+
+    with closing(made(path)) as store:
+        for message in messages:
+            assert store.append([(1, [message])]) == [None]
+
+    assert verify(path) == []

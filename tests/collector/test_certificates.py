@@ -1,9 +1,11 @@
 """Nodes that show a certificate instead of a token, and users who may read pages: real TLS."""
 
+import asyncio
 import base64
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import bcrypt
@@ -39,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     clients.issue("both", x509.DNSName(FRA.name), x509.DNSName(AMS.name))
     clients.issue("unknown", x509.DNSName("gone-1"))
     clients.issue("common-name-only")
+    clients.issue("wild", x509.DNSName("*"), x509.DNSName("fra-*"))
     clients.issue("mail", x509.RFC822Name(FRA.name))
     Authority(tmp_path, "strangers").issue("forged", x509.DNSName(FRA.name))
     return tmp_path
@@ -174,3 +177,23 @@ async def test_users_may_read_pages_and_nodes_may_write(tmp_path: Path) -> None:
 
     assert [answer.status for answer in answers] == [401, 401, 200, 200, 204, 401]
     assert {answer.headers["X-Frame-Options"] for answer in answers} == {"deny"}
+
+
+async def test_strangers_who_begin_no_handshake_take_little_memory(folder: Path) -> None:
+    strangers = 20
+    async with serving(folder, f"{TLS}}}\n") as served, AsyncExitStack() as lines:
+        before = len(asyncio.all_tasks())
+        tracemalloc.start()
+        try:
+            for _ in range(strangers):
+                await lines.enter_async_context(served.line())
+            async with asyncio.timeout(10):
+                # Each handshake that is waited for is a task of the loop.
+                while len(asyncio.all_tasks()) < before + strangers:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    # As many as there may be descriptors fit into the unit's MemoryMax.
+    assert held < strangers * 64_000

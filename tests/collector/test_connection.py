@@ -22,6 +22,7 @@ from tests.collector.pushing import (
 from trafficd.collector import connection
 from trafficd.collector.connection import IDLE_SECONDS, REQUEST_SECONDS, Door
 from trafficd.collector.reception import MOST_BODY_BYTES
+from trafficd.service.web_config import WebConfig
 
 
 @pytest.fixture
@@ -300,3 +301,18 @@ async def first(served: Collected) -> list[connection.Connection]:
     """Return the connections, when there is one."""
     await until(lambda: door(served).count)
     return list(door(served)._connections)
+
+
+async def test_a_connection_made_while_its_door_closes_is_ended(served: Collected) -> None:
+    # A handshake that began before the web config was reread may end after it.
+    before, loop = door(served), asyncio.get_running_loop()
+    await served.server.start(WebConfig.nothing())
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    with theirs:
+        await loop.connect_accepted_socket(before, ours)
+        async with asyncio.timeout(10):
+            came = await loop.sock_recv(theirs, 1)
+
+    assert (came, before.count) == (b"", 0)

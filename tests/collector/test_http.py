@@ -4,6 +4,7 @@ Each test that pushes runs twice: as usual senders write a push, which our own f
 in chunks, which aiohttp reads.
 """
 
+import asyncio
 import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,8 +32,9 @@ from tests.collector.pushing import (
     push,
     request,
 )
-from trafficd.collector import credentials, writer
+from trafficd.collector import credentials, http, writer
 from trafficd.collector.answers import Result, refused
+from trafficd.collector.metrics import MetricsPage
 from trafficd.collector.reception import MOST_BODY_BYTES
 from trafficd.errors import StoreFullError
 from trafficd.wire.remote_write import Protocol
@@ -278,6 +280,21 @@ async def test_a_body_of_the_longest_kind_is_read(served: Collected, written: Wr
     assert answer.status == 400
 
 
+async def test_a_body_that_stops_coming_ends_its_connection_unanswered(
+    served: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.01)
+    # An answer of 4xx would have its sender drop the message, which may be good.
+    begun = chunked(push(), headers())[:-20]
+
+    async with served.line() as line:
+        line.writer.write(begun)
+        is_ended = await line.is_ended()
+
+    assert is_ended
+    assert served.stored == []
+
+
 async def test_a_body_without_a_length_is_refused(served: Collected) -> None:
     asked = request(b"", headers()).replace(b"Content-Length: 0\r\n", b"")
 
@@ -501,6 +518,26 @@ async def test_a_zipped_page_is_the_same_page(served: Collected) -> None:
 
     assert b"Content-Encoding: gzip" in head
     assert gzip.decompress(bodies[1]) == bodies[0]
+
+
+async def test_a_page_that_fails_halfway_is_cut_off_and_nothing_follows_it(
+    served: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def chunks(_: MetricsPage) -> AsyncIterator[bytes]:
+        yield b"half\n"
+        raise OSError("the other half is lost")
+
+    monkeypatch.setattr(MetricsPage, "chunks", chunks)
+
+    async with served.line() as line:
+        line.writer.write(request(b"", {}, line="GET /metrics"))
+        async with asyncio.timeout(10):
+            came = await line.reader.read()
+
+    assert came.startswith(b"HTTP/1.1 200 OK")
+    # Neither the chunk that ends a body (RFC 9112, 7.1) nor another answer in its place.
+    assert came.endswith(b"half\n\r\n")
+    assert came.count(b"HTTP/1.1") == 1
 
 
 async def test_every_answer_has_a_date_and_no_librarys_name(

@@ -142,6 +142,17 @@ REFUSED: dict[str, tuple[list[Sent], Refused, str]] = {
     "the end of time": (timed(2**63 - 1), Refused.TIME, "off the grid"),
     "two values": ([*sent(), *valued(5.0)], Refused.CONFLICT, "both"),
     "no sample": ([*sent(), (labels_of(SERIES[1]), [])], Refused.MALFORMED, "no sample"),
+    "too many destinations": (
+        [
+            (
+                labels_of(Series("trafficd_push_pending_releases", (("destination", f"d{n}"),))),
+                [(AT * 1000, 1.0)],
+            )
+            for n in range(1025)
+        ],
+        Refused.SERIES,
+        "more than 1024 series",
+    ),
     "too many classes": (
         [
             (

@@ -146,6 +146,19 @@ def test_a_release_that_comes_while_its_time_is_marked_is_summed_up_too(
         assert moved == [2 * MIB] * 7
 
 
+def test_totals_beyond_all_numbers_stop_nobodys_days(store: Store) -> None:
+    # Three runs on one day, each of which says that it moved nearly all that a double can say.
+    for hour in (1, 2, 3):
+        lie = {START: MIDNIGHT + (hour - 1) * HOUR, UPLINK: 1.7e308}
+        assert store.append([(1, [said(MIDNIGHT + hour * HOUR, lie)])]) == [None]
+    run_hours(store, range(25), number=2)
+
+    tidy(store, MIDNIGHT + 2 * DAY)
+
+    assert days(store, 2)[MIDNIGHT + DAY].moved[UPLINK] == 24 * MIB
+    assert days(store, 1)[MIDNIGHT + DAY].moved[UPLINK] > 1.7e308
+
+
 def test_old_releases_go_and_their_days_stay(store: Store, path: Path) -> None:
     run_hours(store, range(40 * 24))
     now = MIDNIGHT + 40 * DAY
@@ -200,6 +213,29 @@ def test_where_a_node_stands_stays_however_old_it_is(store: Store, path: Path) -
         back = released(now - HOUR, 2, start=now - DAY)
         assert again.append([(1, [back])]) == [None]
         assert location_total(again, UPLINK) == (9 + 2 + 1000 * 24 - 1) * MIB
+    assert verify(path) == []
+
+
+@pytest.mark.parametrize("start", [MIDNIGHT - DAY, MIDNIGHT + 90 * DAY])
+def test_a_node_that_was_away_for_longer_than_releases_are_kept_goes_on(
+    store: Store, path: Path, start: int
+) -> None:
+    kept = Kept(raw_days=32, daily_days=None)
+    run_hours(store, range(1, 25))
+    tidy(store, MIDNIGHT + 100 * DAY, kept)
+    # It comes back, after a boot or with more moved meanwhile, and with more of a port.
+    back = MIDNIGHT + 100 * DAY + HOUR
+    values = {START: float(start), CAPACITY: 4e10, UPLINK: 50.0 * MIB}
+    assert store.append([(1, [said(back, values)])]) == [None]
+
+    tidy(store, back + HOUR, kept)
+    before = stored(store, 1)
+    tidy(store, back + 2 * DAY, kept)
+
+    assert [UPLINK in values for values in before.values()] == [True, True]
+    moved = 50 if start > MIDNIGHT else 50 - 24
+    assert days(store)[MIDNIGHT + 101 * DAY].moved[UPLINK] == moved * MIB
+    assert list(stored(store, 1)) == [back]
     assert verify(path) == []
 
 

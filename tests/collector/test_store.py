@@ -1,6 +1,8 @@
 """What the store takes, merges, refuses and says of it."""
 
 import math
+from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,10 @@ from tests.collector.storing import (
     said,
     stored,
 )
+from trafficd.collector import store_merge
+from trafficd.collector.slices import Slice
 from trafficd.collector.store import Store
+from trafficd.series import Series
 
 NODE = 1
 
@@ -294,3 +299,96 @@ def test_gauges_are_not_added_up(store: Store) -> None:
 
     assert CAPACITY not in store.moved(NODE, 0, MIDNIGHT + DAY)
     assert START not in store.moved(NODE, 0, MIDNIGHT + DAY)
+
+
+def of_classes(at: int, classes: Iterable[int]) -> Slice:
+    name = "trafficd_class_receive_bytes_total"
+    return said(at, {Series(name, (("class", f"c{number}"),)): 1.0 for number in classes})
+
+
+def test_a_release_in_parts_has_no_more_series_than_one_that_is_whole(store: Store) -> None:
+    at = MIDNIGHT + HOUR
+    parts = [range(start, start + 32) for start in range(0, 1024, 32)]
+
+    taken = [store.append([(1, [of_classes(at, part)])]) for part in parts]
+    (refused,) = store.append([(1, [of_classes(at, range(1024, 1025))])])
+    (other,) = store.append([(2, [of_classes(at, range(1024, 1025))])])
+
+    assert taken == [[None]] * len(parts)
+    assert refused is not None
+    assert "at most 1024 series" in refused
+    assert other is None
+    assert len(stored(store, 1)[at]) == 1024
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_node_has_so_many_series_for_ever_whatever_its_runs(
+    store: Store, *, is_late: bool
+) -> None:
+    def message(number: int) -> Slice:
+        at = MIDNIGHT + (1000 - number if is_late else number) * HOUR
+        named = of_classes(at, range(number * 32, number * 32 + 32))
+        start = {START: float(MIDNIGHT - number % 3 * HOUR)}
+        return said(at, start | dict(zip(named.series, named.values, strict=True)))
+
+    answers = [store.append([(1, [message(number)])])[0] for number in range(200)]
+
+    taken = answers.index(next(each for each in answers if each))
+    assert 4096 // 32 - 2 <= taken <= 4096 // 32
+    assert all(each and "at most 4096" in each for each in answers[taken:])
+    # What it had before it still may say.
+    again = message(0)
+    again = said(MIDNIGHT + 2000 * HOUR, dict(zip(again.series, again.values, strict=True)))
+    assert store.append([(1, [again])]) == [None]
+
+
+def test_a_message_of_many_times_is_no_way_around(store: Store) -> None:
+    slices = [
+        of_classes(MIDNIGHT + n * HOUR, range(n * 32, n * 32 + 32))
+        for n in range(1, 4096 // 32 + 2)
+    ]
+
+    (refused,) = store.append([(1, slices)])
+
+    assert refused is not None
+    assert stored(store, 1) == {}
+
+
+def test_a_node_that_says_something_else_every_time_does_not_fill_the_file_with_layouts(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_merge, "_MOST_NEW_LAYOUTS", 50)
+    # Every time another pair of twenty classes.
+    pairs = list(combinations(range(20), 2))
+
+    answers = [
+        store.append([(1, [of_classes(MIDNIGHT + HOUR * place, pair)])])[0]
+        for place, pair in enumerate(pairs)
+    ]
+
+    taken = answers.index(next(each for each in answers if each))
+    assert 20 <= taken <= 50
+    assert "other series each time" in str(answers[taken])
+    # What is laid out as it was the last time goes on, and so do other nodes.
+    last = MIDNIGHT + HOUR * len(pairs)
+    assert store.append([(1, [of_classes(last, pairs[taken - 1])])]) == [None]
+    assert store.append([(2, [of_classes(last, pairs[-1])])]) == [None]
+
+
+@pytest.mark.parametrize("says_start", [True, False])
+def test_a_node_begins_so_many_runs_and_then_no_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, says_start: bool
+) -> None:
+    monkeypatch.setattr(store_merge, "_MOST_RUNS", 20)
+
+    def message(number: int, run: int, total: int) -> Slice:
+        start = {START: float(MIDNIGHT - run * HOUR)} if says_start else {}
+        return said(MIDNIGHT + number * HOUR, {UPLINK: float(total), **start})
+
+    # Totals that fall tell a run too.
+    answers = [store.append([(1, [message(n, n, 100 - n)])])[0] for n in range(30)]
+    goes_on = store.append([(1, [message(30, 19, 100)]), (2, [message(30, 0, 1)])])
+
+    assert answers[:20] == [None] * 20
+    assert all(each and "at most 20 runs" in each for each in answers[20:])
+    assert goes_on == [None, None]

@@ -204,6 +204,41 @@ def test_a_copy_of_a_running_collector_is_whole(place: Place, tmp_path: Path) ->
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away, which takes root")
+def test_what_root_makes_belongs_to_the_user_of_the_directory_or_of_the_database(
+    place: Place,
+) -> None:
+    home, away = place.database.parent / "home", place.database.parent / "away"
+    place.config.write_text(f"database: {home / 'collector.db'}\n")
+    home.mkdir()
+    away.mkdir()
+    os.chown(home, 61234, 61235)
+
+    place.add()
+    place.run("verify")
+    place.run("backup", str(away / "copy.db"))
+
+    made = [*home.iterdir(), *away.iterdir()]
+    assert {home / "collector.db", away / "copy.db"} <= set(made)
+    assert {(each.stat().st_uid, each.stat().st_gid) for each in made} == {(61234, 61235)}
+    assert {each.stat().st_mode & 0o777 for each in made} == {0o600}
+
+
+def test_a_node_that_is_added_before_the_directory_is_there_makes_it_for_its_owner_alone(
+    place: Place,
+) -> None:
+    home = place.database.parent / "home"
+    place.config.write_text(f"database: {home / 'collector.db'}\n")
+
+    unasked = place.run("list-nodes").returncode
+    was_made = home.exists()
+    place.add()
+
+    assert (unasked, was_made) == (1, False)
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert place.run("verify").returncode == 0
+
+
 def test_a_node_with_a_history_stays_where_it_is(place: Place) -> None:
     token = place.add("fra-1", "frankfurt")
     with serving(place):

@@ -45,7 +45,6 @@ _MOST_CONNECTIONS = 8192
 _OTHER_DESCRIPTORS = 512
 _WORKING = "taking releases"
 _FULL = "no room for releases; nodes keep them and try again"
-_FULL = "no room for releases; nodes keep them and try again"
 
 
 async def run_collector(settings: CollectorSettings, manager: ServiceManager, clock: Clock) -> None:

@@ -30,7 +30,10 @@ def back_up(database: Path, target: Path) -> None:
     with translated(target), closing(open_read_only(database)) as source:
         if target.exists():
             raise StoreError(f"{target}: exists already; name another file")
-        os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
+        # Half of one that was killed, or a link to what is not ours to write.
+        with suppress(FileNotFoundError):
+            unfinished.unlink()
+        os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
                 # In one step, hence as of one moment; with more it begins anew at each write.

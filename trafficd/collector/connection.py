@@ -64,7 +64,10 @@ class Door:
         return Connection(self)
 
     def opened(self, connection: "Connection") -> bool:
-        """Count *connection* in; return whether there is room for it."""
+        """Count *connection* in; return whether there is room for it, and the door still open."""
+        if self.is_closing:
+            # Its handshake began before; nobody would look after it any more.
+            return False
         if len(self._connections) >= self._most_connections:
             # At most once a sweep: who knocks all the time shall not make us look all the time.
             if not self._has_made_room:

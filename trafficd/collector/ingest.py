@@ -12,7 +12,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
-from trafficd.collector.slices import Node, Slice
+from trafficd.collector.slices import MOST_SERIES, Node, Slice
 from trafficd.errors import MessageRefusedError, Refused, UnknownSeriesError
 from trafficd.schema import MINIMUM_WINDOW_SECONDS, MOST_CLASSES
 from trafficd.series import Series, known_series, place
@@ -88,6 +88,8 @@ class Ingest:
         """Return what *message* says that is not known by its layout."""
         protocol = shape[0]
         points = read_message(message, protocol)
+        if not points:
+            _refuse_other_version(message, protocol)
         slices = _slices(node, points, now)
         if len(slices) != 1 or len(points) != len(slices[0].series):
             return slices
@@ -118,17 +120,35 @@ def _remember(known: OrderedDict[_K, _Reading], key: _K, reading: _Reading) -> _
     return reading
 
 
+def _refuse_other_version(message: bytes, protocol: Protocol) -> None:
+    """Refuse a message whose series only the other version sees: the versions share no field."""
+    (other,) = set(Protocol) - {protocol}
+    try:
+        is_other = bool(read_message(message, other))
+    except MessageRefusedError:
+        is_other = True
+    if is_other:
+        raise MessageRefusedError(
+            f"a message of remote write {other}, and its Content-Type is that of {protocol}",
+            Refused.MALFORMED,
+        )
+
+
 def _slices(node: Node, points: Iterable[Point], now: float) -> list[Slice]:
     found: dict[int, dict[Series, float]] = {}
     for point in points:
         series = _series(node, point)
-        _refuse_values((point.value,), (series,))
+        # In the order in which a known layout is looked at: the reason is the same either way.
         at = _grid_time(point.time, now)
-        said = found.setdefault(at, {}).setdefault(series, point.value)
+        _refuse_values((point.value,), (series,))
+        values = found.setdefault(at, {})
+        said = values.setdefault(series, point.value)
         if said != point.value:
             raise MessageRefusedError(
                 f"{series}: both {said:.17g} and {point.value:.17g} for {at}", Refused.CONFLICT
             )
+        if len(values) > MOST_SERIES:
+            raise MessageRefusedError(f"more than {MOST_SERIES} series at one time", Refused.SERIES)
     slices = []
     for at, values in sorted(found.items()):
         classes = {each.labels for each in values if each.labels and each.labels[0][0] == "class"}

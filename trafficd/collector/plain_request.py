@@ -18,7 +18,10 @@ _HEAD = re.compile(
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+)\r\n"
 )
 _LENGTH = re.compile(rb"[0-9]{1,9}")
-_ONCE = {b"host", b"content-length", b"authorization", b"content-type", b"content-encoding"}
+_ONCE = {
+    *(b"host", b"connection", b"content-length"),
+    *(b"authorization", b"content-type", b"content-encoding"),
+}
 _ELSEWHERE = {b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"}
 
 

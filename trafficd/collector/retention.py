@@ -176,11 +176,33 @@ class Retention:
         ).fetchall()
         if not found:
             return False
+        gone = {number for (number,) in found}
         with transaction(self._connection):
-            self._connection.executemany("DELETE FROM facts WHERE number = ?", found)
+            for at, number, facts in self._left_behind():
+                if facts not in gone:
+                    continue
+                if at < self._last_summed(number):
+                    self._connection.execute(
+                        "DELETE FROM release WHERE at = ? AND node = ?", (at, number)
+                    )
+                else:
+                    gone.remove(facts)
+            self._connection.executemany(
+                "DELETE FROM facts WHERE number = ?", [(facts,) for facts in gone]
+            )
         # Late releases must not share what is gone.
         self._rows.forget()
-        return True
+        return bool(gone)
+
+    def _left_behind(self) -> list[tuple[int, int, int | None]]:
+        """Return the releases that stand though they are too old: time, node and facts.
+
+        Each was the newest of its node. One that came back counts its next day from it, and has
+        no more need of it when that is summed up.
+        """
+        return self._connection.execute(
+            "SELECT at, node, facts FROM release WHERE at <= ?", (self.given_up_to,)
+        ).fetchall()
 
     def _delete_days(self, now: float, kept: Kept) -> bool:
         """Delete days that are too old, but the last of a node: it says how far that got."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from trafficd.series import Series
 
+# Chosen: at one time. A release of 32 classes has some 150, and 5 more for each destination.
+MOST_SERIES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

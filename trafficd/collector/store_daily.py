@@ -1,6 +1,7 @@
 """What a node moved on a UTC day, kept when its releases no longer are."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from trafficd.collector.store_rows import Rows
 from trafficd.series import Series
 
 DAY_SECONDS = 24 * 60 * 60
+# Runs that a liar makes up can add up to more than a double says; then nothing else goes amiss.
+_MOST_MOVED = int(sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Daily:
                 values.get(CAPACITY),
                 values.get(START),
                 layout.number,
-                compress(doubles([float(moved[each]) for each in layout.series])),
+                compress(doubles([float(min(moved[each], _MOST_MOVED)) for each in layout.series])),
             ),
         )
 

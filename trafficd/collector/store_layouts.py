@@ -20,6 +20,8 @@ class Layouts:
         self._by_number: dict[int, Layout] = {}
         self._by_series: dict[tuple[Series, ...], Layout] = {}
         self._known: dict[Series, Series] = {}
+        # How many were written since the file was opened.
+        self.made = 0
 
     def of(self, series: Iterable[Series]) -> Layout:
         """Return the layout of *series*, written now if it is new; within a transaction."""
@@ -38,6 +40,7 @@ class Layouts:
             found = self._connection.execute(
                 "INSERT INTO layout (digest, series) VALUES (?, ?) RETURNING number", (digest, text)
             ).fetchone()
+            self.made += 1
         return self._keep(Layout(found[0], series))
 
     def numbered(self, number: int) -> Layout:

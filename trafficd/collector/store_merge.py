@@ -6,12 +6,13 @@ for what is there is refused, and with it the message that says it.
 
 import datetime
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from math import isfinite
 from operator import lt
 from typing import NamedTuple
 
-from trafficd.collector.slices import Slice
+from trafficd.collector.slices import MOST_SERIES, Slice
 from trafficd.collector.store_coding import START, Layout, doubles, shorten, values_in
 from trafficd.collector.store_daily import day_of
 from trafficd.collector.store_layouts import Layouts
@@ -19,6 +20,14 @@ from trafficd.collector.store_rows import Row, Rows
 from trafficd.collector.store_runs import Runs, counters, fell
 from trafficd.collector.store_standing import Standing, find_standing
 from trafficd.series import Series
+
+# Chosen, for a node that somebody else has got hold of: what it may add to the file and to memory
+# beside its releases. Counters of all its runs, so of some hundred classes that it had and has; its
+# runs, of 27 years with a boot a day; and layouts while the collector runs, of which one that sends
+# series by series makes one for each.
+_MOST_COUNTERS_EVER = 4096
+_MOST_RUNS = 10_000
+_MOST_NEW_LAYOUTS = 2000
 
 
 class _Plan(NamedTuple):
@@ -39,6 +48,7 @@ class Merger:
         self._layouts = layouts
         self._rows = rows
         self._runs = runs
+        self._new_layouts: Counter[int] = Counter()
 
     def next(self, number: int, standing: Standing, said: Slice, marked: int) -> Row | None:
         """Take *said* as the next release of its node and return its row, still to be written.
@@ -89,13 +99,43 @@ class Merger:
                     return _conflict(series, at, known[series], value)
             if not said.keys() <= known.keys():
                 plans.append(_Plan(at, there, {**known, **said}))
+        if reason := self._too_much(number, standing, plans):
+            return reason
+        made_before = self._layouts.made
         for plan in sorted(plans):
             self._write(number, standing, plan)
             if plan.at <= marked:
                 self._mark(number, plan.at)
+        self._new_layouts[number] += self._layouts.made - made_before
         if standing.layout and slices and slices[-1].series == standing.layout.series:
             # The same object next time, most likely, and that is what is looked at.
             standing.series = slices[-1].series
+        return None
+
+    def _too_much(self, number: int, standing: Standing, plans: Sequence[_Plan]) -> str | None:
+        """Return why *plans* would have a node fill the file with what is not traffic, if so."""
+        for plan in plans:
+            if len(plan.values) > MOST_SERIES:
+                return f"{_utc(plan.at)}: at most {MOST_SERIES} series at one time"
+        said = {series for plan in plans for series in plan.values}
+        known = set(standing.values())
+        if not said <= known:
+            known.update(*(run.final for run in self._runs.of(number)))
+            if not said <= known and len(said | known) > _MOST_COUNTERS_EVER:
+                return (
+                    f"at most {_MOST_COUNTERS_EVER} series of a node, all that it ever had among"
+                    " them; add it by another name"
+                )
+        if self._runs.count(number) >= _MOST_RUNS and any(
+            plan.values.get(START, standing.started_at) != standing.started_at
+            or (plan.at >= standing.at and fell(standing.values(), plan.values))
+            for plan in plans
+        ):
+            return f"at most {_MOST_RUNS} runs of a node; add it by another name"
+        if self._new_layouts[number] >= _MOST_NEW_LAYOUTS and not all(
+            self._layout_with_room(standing, plan) for plan in plans
+        ):
+            return "other series each time: a node says the same ones in every release"
         return None
 
     def _write(self, number: int, standing: Standing, plan: _Plan) -> None:
@@ -138,13 +178,17 @@ class Merger:
         )
 
     def _layout(self, standing: Standing, plan: _Plan) -> Layout:
-        """Return the layout to write a release in: that of the newest, if that has room."""
+        """Return the layout to write a release in, a new one if need be."""
+        return self._layout_with_room(standing, plan) or self._layouts.of(
+            dict.fromkeys(plan.there.layout.series) | plan.values if plan.there else plan.values
+        )
+
+    def _layout_with_room(self, standing: Standing, plan: _Plan) -> Layout | None:
+        """Return the layout of the newest release, or that of what is there, if it has room."""
         for layout in (standing.layout, plan.there and plan.there.layout):
             if layout is not None and plan.values.keys() <= set(layout.series):
                 return layout
-        return self._layouts.of(
-            dict.fromkeys(plan.there.layout.series) | plan.values if plan.there else plan.values
-        )
+        return None
 
     def _advance(
         self, number: int, standing: Standing, row: Row, values: dict[Series, float]
@@ -175,12 +219,13 @@ class Merger:
             return
         if run.number == standing.run:
             own = standing.own()
+            # Larger than the newest as well, though only a sender whose totals fall says that.
             more = {
                 series: value
                 for series, value in counters(values).items()
-                if series not in own and value > standing.others.get(series, -1)
+                if value > own.get(series, standing.others.get(series, -1))
             }
-            standing.others.update(more)
+            standing.others.update({each: more[each] for each in more.keys() - own.keys()})
             if not more and at >= run.first_at:
                 return
         self._runs.extend(run, at, values)

@@ -72,18 +72,30 @@ class Runs:
 
     def find(self, node: int, start: float | None, at: int) -> Run | None:
         """Return the run that a release of *node* at *at* which states *start* belongs to."""
-        runs = [run for run in self._select("node = ?", (node,)) if run.started_at == start]
+        # Only those are decoded: a node may have thousands.
+        runs = list(self._select("node = ? AND started_at IS ?", (node, start)))
         # The same start twice is a node whose totals fell all the same.
         began = [run for run in runs if run.first_at <= at]
         if began:
             return began[-1]
         return runs[0] if runs and start is not None else None
 
+    def of(self, node: int) -> Iterator[Run]:
+        """Yield the runs of *node*, by the time of their first releases."""
+        yield from self._select("node = ?", (node,))
+
+    def count(self, node: int) -> int:
+        """Return how many runs *node* has had."""
+        (count,) = self._connection.execute(
+            "SELECT count(*) FROM run WHERE node = ?", (node,)
+        ).fetchone()
+        return int(count)
+
     def finished(self) -> Iterator[Run]:
         """Yield the runs that are over, by node."""
         yield from self._select("number IS NOT (SELECT run FROM node WHERE number = run.node)", ())
 
-    def _select(self, condition: str, values: tuple[int, ...]) -> Iterator[Run]:
+    def _select(self, condition: str, values: tuple[float | None, ...]) -> Iterator[Run]:
         found = self._connection.execute(
             "SELECT number, node, started_at, first_at, last_at, layout, body FROM run"  # noqa: S608
             f" WHERE {condition} ORDER BY node, first_at, number",  # ours, not a sender's

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +74,7 @@ def _add_node(arguments: argparse.Namespace, database: Path) -> int:
     from trafficd.collector.credentials import hash_of, new_token
 
     token = new_token()
+    _make_room(database)
     with _opened(database) as store:
         _refuse_move(store, arguments.name, arguments.location)
         store.add_node(arguments.name, arguments.location, hash_of(token))
@@ -120,6 +121,7 @@ def _back_up(arguments: argparse.Namespace, database: Path) -> int:
     from trafficd.collector.backup import back_up
 
     back_up(database, arguments.copy)
+    _give(arguments.copy, database)
     print(f"{arguments.copy}: a whole copy of {database}")
     return 0
 
@@ -136,12 +138,43 @@ def _verify(_: argparse.Namespace, database: Path) -> int:
     return 0
 
 
+def _make_room(database: Path) -> None:
+    """Make the directory of *database* where a node is added before the service ever started.
+
+    systemd makes it the service's then, with all that is in it (systemd.exec(5), DynamicUser=).
+    """
+    from trafficd.collector.store_schema import translated
+
+    with translated(database), suppress(FileExistsError):
+        database.parent.mkdir(0o700)
+
+
 @contextmanager
 def _opened(database: Path) -> Iterator["Store"]:
     from trafficd.collector.store import Store
 
+    _begin(database)
     with closing(Store(database)) as store:
         yield store
+
+
+def _begin(database: Path) -> None:
+    """Make an empty file for a new database, the directory's owner's: the service writes it, too.
+
+    SQLite gives the files beside it to the same owner (os_unix.c, robustFchown).
+    """
+    from trafficd.collector.store_schema import translated
+
+    with translated(database), suppress(FileExistsError):
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _give(database, database.parent)
+
+
+def _give(path: Path, others: Path) -> None:
+    """Let *path*, which root may have made, belong to whom *others* belongs to."""
+    if os.geteuid() == 0:
+        owner = others.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _parsed(kind: type[NodeName] | type[Word]) -> Callable[[str], str]:

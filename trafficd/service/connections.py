@@ -80,7 +80,13 @@ class _QuietHandler(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to a request that could not be answered."""
+        """Return the answer to a request that could not be answered.
+
+        Raises: ConnectionError, which ends the connection, where an answer has begun, or whoever
+        answers says that there will be none by raising it.
+        """
+        if request.writer.output_size > 0 or isinstance(exc, ConnectionError):
+            raise ConnectionError("no answer, or no more of it")
         response = web.Response(status=status, text=f"{HTTPStatus(status).phrase}\n")
         response.headers["Server"] = "trafficd"
         response.force_close()
