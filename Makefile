@@ -1,7 +1,7 @@
 # make run     a demonstration: lab nodes with real packets, /metrics on loopback, Ctrl-C ends it
 # make test    format, lint, types, and every test, against the built wheel
 # make test-system  Debian 12's kernel in QEMU, its systemd in a container, real VPN servers; as root
-# make deb     trafficd_<version>_<architecture>.deb for Debian 12, in this directory
+# make deb     the packages trafficd and trafficd-collector for Debian 12, in this directory
 # make bench   the numbers that the README quotes
 # make lock    write requirements/*.txt anew, with hashes
 # make clean   take the environment away
@@ -41,7 +41,7 @@ lock: $(VENV)/dev.done
 	cd requirements && ./lock
 
 clean:
-	rm -rf $(VENV) dist build trafficd.egg-info trafficd_*.deb
+	rm -rf $(VENV) dist build trafficd.egg-info trafficd*_*.deb
 
 # One line says what is missing, since only a package manager can bring it.
 $(VENV)/made.done:
