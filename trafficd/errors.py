@@ -91,3 +91,11 @@ class StoreError(TrafficdError):
 
 class StoreFullError(StoreError):
     """There is no room to store a release; the sender keeps it and tries again."""
+
+
+class HistoryError(TrafficdError):
+    """A history cannot be had, or makes no sense; the command says where and ends."""
+
+
+class HistoryTooShortError(HistoryError):
+    """A history does not carry what is asked of it; the answer is the reason instead."""

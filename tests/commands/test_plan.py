@@ -1,0 +1,152 @@
+"""trafficd plan, as a process: documents for machines, tables for people, reasons for both."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.planning.series import FIRST, growing, wandering
+from trafficd.planning.csv_history import read_csv
+from trafficd.planning.forecast import forecast
+from trafficd.planning.table import sparkline
+
+DAYS = 800
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("plan") / "uplinks.csv"
+    columns = {"fra": growing(DAYS, noise=0.02), "ams": wandering(DAYS, seed=3)}
+    with file.open("w") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["date", *columns, "new"])
+        for day in range(DAYS):
+            values = [repr(float(each[day])) for each in columns.values()]
+            # The third is there for the last three weeks only.
+            writer.writerow([FIRST + timedelta(days=day), *values, 5 if day >= DAYS - 21 else ""])
+    return file
+
+
+def plan(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "trafficd", "plan", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_forecast_has_stable_names_and_begins_the_day_after_the_history(history: Path) -> None:
+    done = plan("forecast", "--history", f"csv:{history}", "--horizon", "30", "--json")
+
+    said = json.loads(done.stdout)
+    rows = said["series"]["fra"]
+    made = forecast(read_csv(history)[0], 30)
+    assert done.returncode == 0
+    assert [row["date"] for row in rows] == [
+        (FIRST + timedelta(days=DAYS + each)).isoformat() for each in range(30)
+    ]
+    assert list(rows[0]) == ["date", "point", "low_80", "high_80", "low_95", "high_95"]
+    assert [row["point"] for row in rows] == pytest.approx(made.point.tolist())
+    assert [row["high_95"] for row in rows] == pytest.approx(made.high[0.95].tolist())
+    assert set(said["series"]) == {"fra", "ams"}
+    assert said["refused"]["new"].startswith("21 days with traffic; a forecast takes 28")
+
+
+def test_as_of_forgets_what_came_later(history: Path, tmp_path: Path) -> None:
+    day = FIRST + timedelta(days=599)
+    shorter = tmp_path / "shorter.csv"
+    shorter.write_text("".join(history.read_text().splitlines(keepends=True)[:601]))
+
+    then = plan("forecast", "--history", f"csv:{history}", "--as-of", f"{day}", "--csv")
+    now = plan("forecast", "--history", f"csv:{shorter}", "--csv")
+
+    assert then.stdout == now.stdout
+    (first, *_) = csv.DictReader(io.StringIO(then.stdout))
+    assert (first["series"], first["date"]) == ("fra", f"{day + timedelta(days=1)}")
+
+
+def test_a_threshold_has_a_window_and_a_day_to_order_by_or_a_reason(history: Path) -> None:
+    fra = read_csv(history)[0].values[-1]
+    soon, never = f"{fra * 1.2:.1f}", f"{fra * 1e6:.1f}"
+
+    done = plan(
+        *("saturation", "--history", f"csv:{history}", "--series", "fra", "--json"),
+        *("--threshold", soon, "--threshold", never, "--lead-days", "30"),
+    )
+
+    told, refused = json.loads(done.stdout)["series"]["fra"]
+    assert told["threshold"] == float(soon)
+    assert told["order_by"] < told["first"] < told["last"]
+    assert told["reason"] is None
+    assert refused["first"] is refused["last"] is refused["order_by"] is None
+    assert "is not reached" in refused["reason"]
+
+
+def test_the_backtest_says_how_good_its_word_has_been(history: Path) -> None:
+    done = plan("backtest", "--history", f"csv:{history}", "--json")
+
+    said = json.loads(done.stdout)
+    assert [row["horizon_days"] for row in said["series"]["ams"]] == [7, 30, 90]
+    assert all(0.6 <= row["covered_80"] <= 1.0 for row in said["series"]["ams"])
+    assert said["refused"].keys() == {"new"}
+
+
+@pytest.mark.parametrize("question", ["forecast", "backtest", "saturation"])
+def test_people_get_a_table_with_every_series_and_the_reasons(history: Path, question: str) -> None:
+    more = ["--threshold", "1000000"] if question == "saturation" else []
+
+    done = plan(question, "--history", f"csv:{history}", *more)
+
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for word in ("fra", "ams", "new"):
+        assert word in done.stdout
+    assert "28" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--history", "csv:/nowhere.csv"], 1, "/nowhere.csv: cannot be read: No such file"),
+        (["--history", "sql:x"], 1, "--history sql:x: has to be csv:FILE"),
+        (["--history", "csv:"], 1, "--history csv:: has to be csv:FILE"),
+        (["--series", "par"], 1, "--series par: "),
+        (["--as-of", "yesterday"], 2, "'yesterday' is not a date like 2026-11-24"),
+        (["--horizon", "0"], 2, "'0' is not a number of days, 1 to 3650"),
+        (["--horizon", "99999"], 2, "'99999' is not a number of days, 1 to 3650"),
+        (["--json", "--csv"], 2, "not allowed with argument"),
+    ],
+)
+def test_a_question_that_cannot_be_is_answered_with_a_sentence(
+    history: Path, words: list[str], code: int, sentence: str
+) -> None:
+    done = plan("forecast", "--history", f"csv:{history}", *words)
+
+    assert done.returncode == code
+    assert sentence in done.stderr
+    assert done.stdout == ""
+
+
+def test_nothing_to_answer_is_exit_code_1_with_the_reasons(history: Path) -> None:
+    done = plan("forecast", "--history", f"csv:{history}", "--as-of", "2020-01-01", "--json")
+
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["series"] == {}
+    assert said["refused"].keys() == {"fra", "ams", "new"}
+
+
+def test_bars_show_weeks_against_the_highest() -> None:
+    weeks = np.repeat([0.0, 50.0, np.nan, 100.0], 7)
+
+    assert sparkline(weeks) == "▁▅ █"
+    assert sparkline(np.zeros(14)) == "▁▁"
+    assert sparkline(np.array([])) == ""

@@ -1,0 +1,1 @@
+"""From totals to a decision: reads history, never a node."""

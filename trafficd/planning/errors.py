@@ -1,0 +1,85 @@
+"""How far the method was off on the days of a history, and so how far it may be off now.
+
+An error is that of a logarithm, so many days ahead, in units of how restless the series was at the
+time: the mean error of one day ahead over the four months before. What was not exceeded by 80 % of
+the errors is the half width of the band that holds 80 % (conformal prediction: Vovk, Gammerman and
+Shafer, Algorithmic Learning in a Random World); recent errors count more (Barber, Candes, Ramdas
+and Tibshirani, Conformal prediction beyond exchangeability, 2023).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from trafficd.planning.daily import Days, Floats
+
+_DAYS_OF_RESTLESSNESS = 120
+# A series that never moves has bands all the same.
+_LEAST_RESTLESSNESS = 1e-3
+# Errors of many days ahead overlap, so that it takes longer to see as many.
+_HALF_LIFE_DAYS, _HALF_LIVES_AHEAD = 150.0, 2.0
+# Errors from before the method knew anything say nothing of it.
+WARM_UP_DAYS = 14
+_FEWEST_ERRORS = 20
+_KNOTS = 24
+
+
+def knots(horizon: int) -> Days:
+    """Return the days ahead for which errors are looked at; between them bands are drawn."""
+    return np.unique(np.round(np.geomspace(1, max(horizon, 1), _KNOTS)).astype(np.int64))
+
+
+def between(ahead: Days, values: Floats, every: Days) -> Floats:
+    """Return *values*, known for the days *ahead*, for *every* day."""
+    drawn: Floats = np.interp(np.log(every), np.log(ahead), values)
+    return drawn
+
+
+def restlessness(one_day_errors: Floats) -> Floats:
+    """Return the mean error of one day ahead, as known at the end of each day.
+
+    Shape: one_day_errors[day the forecast was made]; NaN where it is not known.
+    """
+    # What was off about a day is known a day later.
+    off = np.concatenate([[np.nan], np.abs(one_day_errors[:-1])])
+    known = ~np.isnan(off)
+    total = np.concatenate([[0.0], np.cumsum(np.where(known, off, 0.0))])
+    count = np.concatenate([[0], np.cumsum(known)])
+    ends = np.arange(1, len(off) + 1)
+    begins = np.maximum(ends - _DAYS_OF_RESTLESSNESS, 0)
+    mean = (total[ends] - total[begins]) / np.maximum(count[ends] - count[begins], 1)
+    mean_or_least: Floats = np.maximum(mean, _LEAST_RESTLESSNESS)
+    return mean_or_least
+
+
+def exceeded_by_few(
+    errors: Floats,
+    made: Days,
+    ahead: Days,
+    at: int,
+    share: float,
+    to_come: float | npt.NDArray[np.floating] = 1.0,
+) -> Floats:
+    """Return what was not exceeded by *share* of the errors that are known at the end of *at*.
+
+    Shape: errors[made, ahead] to a value for each of *ahead*; *made* are the days that forecasts
+    were made on. NaN where there are no errors at all. Where there are too few of them so far
+    ahead, what the farthest with enough says grows in proportion to the days. The error to come
+    is one more, and counts for *to_come* new ones.
+    """
+    ages = at - (made[:, np.newaxis] + ahead)
+    is_known = (ages >= 0) & ~np.isnan(errors)
+    half_lives = np.maximum(_HALF_LIFE_DAYS, _HALF_LIVES_AHEAD * ahead)
+    weights = np.where(is_known, 0.5 ** (np.maximum(ages, 0) / half_lives), 0.0)
+    order = np.argsort(np.where(is_known, errors, np.inf), axis=0)
+    reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
+    place = (reached < share * (reached[-1] + to_come)).sum(axis=0)
+    counts = is_known.sum(axis=0)
+    place = np.minimum(place, np.maximum(counts - 1, 0))
+    columns = np.arange(len(ahead))
+    found: Floats = np.take_along_axis(errors, order, axis=0)[place, columns]
+    enough = np.flatnonzero(counts >= _FEWEST_ERRORS)
+    if len(enough):
+        farthest = int(enough[-1])
+        beyond = slice(farthest + 1, None)
+        found[beyond] = found[farthest] * ahead[beyond] / ahead[farthest]
+    return found

@@ -1,0 +1,141 @@
+"""When a series will reach a threshold: a window of days, or the reason why none can be told.
+
+What is asked is the first day at or above the threshold, so what is forecast is the highest day so
+far. Its errors in the series' own past give the window: early edges that too few of them were
+before, late edges that too few were after. One day in ten comes before the early edge, and one in
+ten after the late one.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from trafficd.planning.daily import Days, Floats
+from trafficd.planning.errors import between, exceeded_by_few, knots
+from trafficd.planning.fit import WEEK, Fit
+from trafficd.planning.forecast import Method
+
+CONFIDENCE = 0.8
+_ONE_SIDE = 1.0 - (1.0 - CONFIDENCE) / 2
+# A year that came out otherwise makes hundreds of errors alike: the one to come counts for a tenth
+# of those that overlap with it. Between a twentieth and a fifth the windows hold as much.
+_OVERLAPPING = 0.1
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """The days between which a threshold is reached, or why they cannot be told."""
+
+    threshold: float
+    first: date | None
+    last: date | None
+    reason: str
+
+    def order_by(self, lead_days: int) -> date | None:
+        """Return the last day to order on what takes *lead_days* to come, to have it in time."""
+        return None if self.first is None else self.first - timedelta(days=lead_days)
+
+
+def saturation(method: Method, thresholds: Iterable[float]) -> list[Saturation]:
+    """Return when each of *thresholds* is reached, in the unit of the series.
+
+    No day is told beyond half of the history that is held, and none where it may not come at all.
+    """
+    series = method.series
+    day = len(series.values) - 1
+    horizon = method.carries_days
+    least, most = Highest(method, day, horizon).edges()
+    recent = series.values[-WEEK:]
+    found = []
+    for threshold in thresholds:
+        # A threshold of nothing is reached on any day.
+        mark = math.log(threshold) if threshold > 0 else -math.inf
+        if np.nanmax(recent) >= threshold:
+            reason = "it is reached already, in the last seven days"
+        elif most[-1] < mark:
+            reason = (
+                f"it is not reached in {horizon} days, the most that "
+                f"{len(series.values)} days of history carry"
+            )
+        elif least[-1] < mark:
+            reason = (
+                f"it may not be reached at all: in {horizon} days, the most that "
+                f"{len(series.values)} days of history carry, growth may be zero"
+            )
+        else:
+            first, last = (series.day(day + 1 + int(np.argmax(e >= mark))) for e in (most, least))
+            found.append(Saturation(threshold, first, last, ""))
+            continue
+        found.append(Saturation(threshold, None, None, reason))
+    return found
+
+
+class Highest:
+    """The highest day to come after *day*, and how far the method was off about such before."""
+
+    def __init__(self, method: Method, day: int, horizon: int) -> None:
+        self._method = method
+        self._day = day
+        self._every: Days = np.arange(1, horizon + 1)
+        self._ahead = knots(horizon)
+        self._belief = float(method.fit.belief[day])
+        came = highest_ahead(method.fit.logs, self._ahead)[method.made]
+        errors = came - highest_expected(method.fit, method.made, self._ahead, self._belief)
+        self._errors = errors / method.restlessness[method.made, np.newaxis]
+
+    def edges(self) -> tuple[Floats, Floats]:
+        """Return what the highest day so far is at the least and at the most, for each day ahead.
+
+        Units: natural logarithms; each is exceeded to its side one time in ten.
+        """
+        (expected,) = self._method.fit.expected(np.array([self._day]), self._every, self._belief)
+        centre = np.maximum.accumulate(expected)
+        under, over = self._off(-1.0), self._off(1.0)
+        return np.maximum.accumulate(centre - under), np.maximum.accumulate(centre + over)
+
+    def _off(self, sign: float) -> Floats:
+        made, day = self._method.made, self._day
+        to_come = 1.0 + _OVERLAPPING * self._ahead
+        off = exceeded_by_few(sign * self._errors, made, self._ahead, day, _ONE_SIDE, to_come)
+        drawn: Floats = between(self._ahead, off, self._every) * self._method.restlessness[day]
+        return drawn
+
+
+def highest_expected(fitted: Fit, made: Days, ahead: Days, belief: float) -> Floats:
+    """Return the highest expected of the days up to so many after each day *made*.
+
+    On a line with a week on it, that is in its first week or in its last.
+    """
+    highest = np.full((len(made), len(ahead)), -np.inf)
+    for step in range(WEEK):
+        for steps in (np.maximum(ahead - step, 1), np.minimum(ahead, step + 1)):
+            np.maximum(highest, fitted.expected(made, steps, belief), out=highest)
+    return highest
+
+
+def highest_ahead(logs: Floats, ahead: Days) -> Floats:
+    """Return the highest of the days up to so many after each day; NaN where not all are past.
+
+    Shape: highest[day, ahead].
+    """
+    known = np.where(np.isnan(logs), -np.inf, logs)
+    days = len(logs)
+    highest = np.full((days, len(ahead)), np.nan)
+    # Of each power of two days, the highest from a day on; two of them cover any number of days.
+    powers = [known]
+    while 2 << len(powers) - 1 <= days:
+        half = powers[-1]
+        width = 1 << len(powers) - 1
+        powers.append(np.maximum(half[: len(half) - width], half[width:]))
+    for column, steps in enumerate(ahead.tolist()):
+        if steps >= days:
+            continue
+        power = powers[steps.bit_length() - 1]
+        width = 1 << steps.bit_length() - 1
+        begins = np.arange(1, days - steps + 1)
+        highest[begins - 1, column] = np.maximum(power[begins], power[begins + steps - width])
+    highest[np.isneginf(highest)] = np.nan
+    return highest
