@@ -11,7 +11,7 @@ from trafficd.errors import ConfigError, TrafficdError
 
 COMMANDS = (
     "agent", "check-config", "links", "simulate", "audit", "lab", "demo", "reader", "exporter",
-    "reload", "collector",
+    "reload", "collector", "plan",
 )  # fmt: skip
 
 EXIT_FAILED = 1

@@ -53,6 +53,27 @@ class BitRate(int):
         return cls(bits)
 
 
+class Share(float):
+    """A part of a whole, written ``80%``."""
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Return *value* as a part of one.
+
+        Raises: ValueError if it is not a percentage above 0, of at most three digits.
+        """
+        match = re.fullmatch(r"(\d{1,3})(?:\.(\d))? ?%", value) if isinstance(value, str) else None
+        tenths = int(match[1]) * 10 + int(match[2] or 0) if match else 0
+        if not tenths:
+            raise ValueError("write a percentage above 0%, like 80%")
+        return cls(tenths / 1000)
+
+    @property
+    def written(self) -> str:
+        """The part as an operator would write it."""
+        return f"{100 * self:g}%"
+
+
 class Word(str):
     """A class or location: short and lower-case, so that no address and no person fits in."""
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trafficd.planning.errors import between, exceeded_by_few, knots, restlessness
+from trafficd.planning.errors import KnownErrors, between, knots, restlessness
 
 
 def reaching(wanted: float, ranked: list[tuple[float, float]]) -> float:
@@ -24,7 +24,7 @@ def test_the_weighted_share_is_that_of_the_definition(share: float) -> None:
     errors = np.abs(chance.standard_normal((len(made), len(ahead))))
     errors[chance.random(errors.shape) < 0.1] = math.nan
 
-    found = exceeded_by_few(errors, made, ahead, at, share)
+    found = KnownErrors(errors, made, ahead, at).exceeded_by_few(share)
 
     for column, steps in enumerate(ahead):
         known = [
@@ -40,14 +40,19 @@ def test_too_few_errors_so_far_ahead_take_more_room_the_farther() -> None:
     made, ahead = np.arange(14, 50), np.array([1, 10, 30, 33])
     errors = np.ones((len(made), len(ahead)))
 
-    assert exceeded_by_few(errors, made, ahead, 49, 0.8).tolist() == [1.0, 1.0, 3.0, 3.3]
+    assert KnownErrors(errors, made, ahead, 49).exceeded_by_few(0.8).tolist() == [
+        1.0,
+        1.0,
+        3.0,
+        3.3,
+    ]
 
 
 def test_what_is_not_known_yet_counts_for_nothing() -> None:
     made, ahead = np.arange(0, 100), np.array([5])
     errors = np.where(made[:, np.newaxis] + 5 > 60, 1000.0, 1.0)
 
-    assert exceeded_by_few(errors, made, ahead, 60, 0.95).tolist() == [1.0]
+    assert KnownErrors(errors, made, ahead, 60).exceeded_by_few(0.95).tolist() == [1.0]
 
 
 def test_restlessness_is_the_mean_error_of_the_days_before() -> None:

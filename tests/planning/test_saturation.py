@@ -39,29 +39,27 @@ def test_the_highest_expected_is_in_the_first_week_or_in_the_last(a_year: float)
     np.testing.assert_allclose(found, path[:, AHEAD - 1])
 
 
-@pytest.mark.parametrize("above", [1.1, 1.25])
-def test_windows_hold_the_day_as_often_as_they_say_and_it_seldom_comes_before(
-    above: float,
-) -> None:
+def test_windows_hold_the_day_as_often_as_they_say_and_it_seldom_comes_before() -> None:
     held = before = told = 0
-    for seed in range(60):
+    for seed in range(200):
         values = growing(1500, a_year=1.6, noise=0.02, seed=seed) * wandering(
             1500, seed=seed + 1000, step=0.01
         )
-        day = 900 + seed
+        day = 900 + seed % 60
         past = series(values[: day + 1])
-        threshold = above * float(values[day - 6 : day + 1].max())
-        (found,) = saturation(Method(past), [threshold])
-        if found.first is None or found.last is None:
-            continue
-        reached = past.day(day + 1 + int(np.argmax(values[day + 1 :] >= threshold)))
-        told += 1
-        held += found.first <= reached <= found.last
-        before += reached < found.first
+        now = float(values[day - 6 : day + 1].max())
+        thresholds = [1.1 * now, 1.25 * now]
+        for found, threshold in zip(saturation(Method(past), thresholds), thresholds, strict=True):
+            if found.first is None or found.last is None:
+                continue
+            reached = past.day(day + 1 + int(np.argmax(values[day + 1 :] >= threshold)))
+            told += 1
+            held += found.first <= reached <= found.last
+            before += reached < found.first
 
-    assert told >= 25
-    assert 0.65 <= held / told <= 0.97
-    assert before / told <= 0.2
+    assert told >= 200
+    assert 0.70 <= held / told <= 0.92
+    assert before / told <= 0.15
 
 
 def test_what_is_reached_already_or_cannot_be_told_has_the_reason() -> None:

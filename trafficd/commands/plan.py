@@ -2,92 +2,216 @@
 
 import argparse
 import importlib.util
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from trafficd.errors import HistoryTooShortError, TrafficdError
+from trafficd.clock import SystemClock
+from trafficd.commands import plan_arguments as write
+from trafficd.commands.plan_arguments import LEVELS, THRESHOLDS, crossed
+from trafficd.errors import HistoryError, TrafficdError
 
 if TYPE_CHECKING:
-    from trafficd.planning.daily import DailySeries
-    from trafficd.planning.report import Found, Row
+    from trafficd.planning.answers import Asked
+    from trafficd.planning.history import History
+    from trafficd.planning.planner import Planner
+    from trafficd.planning.report import Found, Kind
 
-EXAMPLE = "trafficd plan forecast --history csv:uplinks.csv --horizon 90"
-SUMMARY = "forecast what a history grows to, when it reaches a threshold, and how sure that is"
+EXAMPLE = "trafficd plan rank --history sqlite:/var/lib/trafficd/collector.db"
+SUMMARY = "what to order and by when: ranking, percentiles, forecasts, saturation, what-if"
 _NEEDED = ("numpy", "rich")
-_MOST_DAYS = 3650
+_DAY_SECONDS = 24 * 60 * 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked."""
-    commands = parser.add_subparsers(required=True, metavar="QUESTION")
+    questions = parser.add_subparsers(required=True, metavar="QUESTION")
+    everything, places, series = write.of_all(), write.of_places(), write.of_series()
 
     def declare(
-        name: str, do: Callable[[argparse.Namespace], int], summary: str
+        name: str,
+        do: Callable[[argparse.Namespace], int],
+        summary: str,
+        *parents: argparse.ArgumentParser,
     ) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=summary, description=f"{summary.capitalize()}.")
-        command.set_defaults(do=do)
-        command.add_argument("--history", required=True, metavar="csv:FILE")
-        command.add_argument(
-            "--series", action="append", default=[], metavar="NAME", help="only this; repeatable"
+        question = questions.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            parents=[everything, *parents],
         )
-        command.add_argument(
-            "--as-of", type=_day, metavar="DATE", help="forget what came after that day"
-        )
-        form = command.add_mutually_exclusive_group()
-        form.add_argument("--json", action="store_true", help="print one JSON object")
-        form.add_argument("--csv", action="store_true", help="print a line for each row")
-        return command
+        question.set_defaults(do=do)
+        return question
 
-    forecast = declare("forecast", _forecast, "what each day is expected to bring")
-    forecast.add_argument("--horizon", type=_days, default=90, metavar="DAYS")
-    saturation = declare("saturation", _saturation, "when a threshold is reached, as a window")
+    rank = declare("rank", _rank, "which location to expand next, and why", places)
+    write.add_fail_above(
+        rank, write.part, "SHARE", "a location's p95 is above that part of its capacity"
+    )
+    p95 = declare("p95", _p95, "95th percentiles of a billing period, and the bill")
+    p95.add_argument("--level", action="append", choices=LEVELS, help="repeatable; default: all")
+    p95.add_argument(
+        "--in", dest="period", type=write.day, metavar="DATE", help="a day of the period"
+    )
+    p95.add_argument(
+        "--first-day", type=write.month_day, default=1, metavar="DAY", help="of a period"
+    )
+    p95.add_argument("--time-zone", default="UTC", metavar="NAME", help="like Europe/Berlin")
+    p95.add_argument("--method", choices=("ceil", "librenms"), default="ceil")
+    p95.add_argument(
+        "--commit",
+        action="append",
+        type=write.commit,
+        default=[],
+        metavar="[PLACE=]RATE",
+        help="like 10Gbit, or fra=10Gbit; repeatable",
+    )
+    p95.add_argument(
+        "--price", type=write.positive, metavar="NUMBER", help="of a Mbit/s of a period"
+    )
+    write.add_fail_above(p95, write.bit_rate, "RATE", "a percentile is above it")
+    forecast = declare("forecast", _forecast, "what each day is expected to bring", series)
+    forecast.add_argument("--horizon", type=write.days, default=90, metavar="DAYS")
+    write.add_fail_above(forecast, write.positive, "VALUE", "a day of a forecast is above it")
+    saturation = declare("saturation", _saturation, "when a threshold is reached", series)
     saturation.add_argument(
         "--threshold",
-        type=_threshold,
+        type=write.positive,
         action="append",
-        required=True,
         metavar="VALUE",
-        help="in the unit of the history; repeatable",
+        help="a part of the capacity, or in the unit of a CSV file; repeatable",
     )
     saturation.add_argument(
-        "--lead-days", type=_days, default=60, metavar="DAYS", help="from an order to its use"
+        "--lead-days", type=write.days, default=60, metavar="DAYS", help="from an order to its use"
     )
-    declare("backtest", _backtest, "what the method would have said in the past, and what came")
+    what_if = declare("whatif", _what_if, "the ranking if something were otherwise", places)
+    for kind, form, meaning in (
+        ("growth", "PERCENT", "a year, on top of what is expected"),
+        ("add", "LOCATION:RATE", "another uplink there"),
+        ("capacity", "NODE:RATE", "another capacity of an uplink"),
+        ("lose-node", "NODE", "the others in its location carry its load"),
+        ("lose-location", "LOCATION", "the others carry its load"),
+        ("move", "FROM:TO:PERCENT", "so much of a location's traffic"),
+    ):
+        what_if.add_argument(
+            f"--{kind}", dest="supposed", action=write.Suppose, metavar=form, help=meaning
+        )
+    write.add_fail_above(
+        what_if, write.part, "SHARE", "a location would be above that part of its capacity"
+    )
+    declare("backtest", _backtest, "what would have been said in the past, and what came", series)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer what is asked; return 1 if no series could be answered."""
+    """Answer what is asked.
+
+    Returns 1 if nothing could be answered, and 3 if what --fail-above names is crossed.
+    """
     missing = [each for each in _NEEDED if importlib.util.find_spec(each) is None]
     if missing:
         raise TrafficdError(f"plan needs {missing[0]}: pip install 'trafficd[planning]'")
     return int(arguments.do(arguments))
 
 
+# ---- what is asked of places ----
+
+
+def _rank(arguments: argparse.Namespace) -> int:
+    from trafficd.planning.report import csv_lines, flat, indented
+    from trafficd.planning.table import show_ranking, working
+
+    with working("reading the history"):
+        found = _planner(arguments).ranking(_until(arguments))
+    if arguments.json:
+        print(indented(found))
+    elif arguments.csv:
+        print(csv_lines([flat(each) for each in found.ranking]), end="")
+    else:
+        show_ranking(found)
+    if found.as_of is None:
+        return 1
+    return crossed(arguments, (each.utilisation for each in found.ranking))
+
+
+def _what_if(arguments: argparse.Namespace) -> int:
+    from trafficd.planning.report import csv_lines, flat, indented
+    from trafficd.planning.table import show_what_if, working
+
+    planner = _planner(arguments)
+    with working("reading the history"):
+        places = planner.read(_until(arguments))
+        if not places:
+            raise HistoryError("no node has a day that is over; there is nothing to suppose of")
+        found = planner.what_if(arguments.supposed or [])
+    if arguments.json:
+        print(indented(found))
+    elif arguments.csv:
+        print(csv_lines([flat(each) for each in found.after]), end="")
+    else:
+        show_what_if(found, arguments.order_at)
+    return crossed(arguments, (each.utilisation for each in found.after))
+
+
+def _p95(arguments: argparse.Namespace) -> int:
+    from trafficd.planning.answers import Billing, percentiles
+    from trafficd.planning.percentile import Method
+    from trafficd.planning.period import billing_period, time_zone
+    from trafficd.planning.places import Level, places
+    from trafficd.planning.report import csv_lines, flat, indented
+    from trafficd.planning.table import show_percentiles, working
+
+    until = _until(arguments)
+    day = arguments.period or until
+    period = billing_period(day, arguments.first_day, time_zone(arguments.time_zone))
+    end = int(datetime(until.year, until.month, until.day, tzinfo=UTC).timestamp()) + _DAY_SECONDS
+    history = _history(arguments)
+    with working("reading the history"):
+        nodes = [each for each in history.days(until) if each.days]
+        windows = history.windows(period.begin - _DAY_SECONDS, min(period.end, end))
+        found = percentiles(
+            places(nodes, until),
+            nodes,
+            {each.node: each for each in windows},
+            Billing(period, Method(arguments.method), dict(arguments.commit), arguments.price, end),
+            [Level(each) for each in arguments.level or LEVELS],
+        )
+    if arguments.json:
+        print(indented(found))
+    elif arguments.csv:
+        print(csv_lines([{**flat(each), **flat(each.percentiles)} for each in found]), end="")
+    else:
+        show_percentiles(found)
+    if not found:
+        return 1
+    return crossed(arguments, (each.percentiles.highest_bits_per_second for each in found))
+
+
+# ---- what is asked of series ----
+
+
 def _forecast(arguments: argparse.Namespace) -> int:
-    from trafficd.planning.forecast import forecast
-    from trafficd.planning.report import forecast_rows
+    from trafficd.planning.answers import forecasts
     from trafficd.planning.table import show_forecasts
 
-    series = _history(arguments)
-    found = _each(series, lambda each: forecast_rows(forecast(each, arguments.horizon)))
+    asked = _asked(arguments)
+    found = forecasts(asked, arguments.horizon)
     if not _print_document(arguments, found):
-        show_forecasts(series, found)
-    return _code(found)
+        show_forecasts(asked, found)
+    points = (each.point for rows in found.values() if not isinstance(rows, str) for each in rows)
+    return _code(found) or crossed(arguments, points)
 
 
 def _saturation(arguments: argparse.Namespace) -> int:
-    from trafficd.planning.forecast import Method
-    from trafficd.planning.report import saturation_rows
-    from trafficd.planning.saturation import saturation
+    from trafficd.planning.answers import saturations
     from trafficd.planning.table import show_rows
 
-    found = _each(
-        _history(arguments),
-        lambda each: saturation_rows(
-            saturation(Method(each), arguments.threshold), arguments.lead_days
-        ),
-    )
+    thresholds = arguments.threshold
+    if not thresholds:
+        if arguments.history.startswith("csv:"):
+            raise HistoryError(
+                "--threshold: a CSV file states no capacity; say what is to be reached"
+            )
+        thresholds = THRESHOLDS
+    found = saturations(_asked(arguments), thresholds, arguments.lead_days)
     headings = {
         "threshold": "reaches",
         "first": "between (80 %)",
@@ -101,21 +225,10 @@ def _saturation(arguments: argparse.Namespace) -> int:
 
 
 def _backtest(arguments: argparse.Namespace) -> int:
-    from trafficd.planning.backtest import FEWEST_DAYS, backtest
-    from trafficd.planning.forecast import Method
-    from trafficd.planning.report import backtest_rows
+    from trafficd.planning.answers import backtests
     from trafficd.planning.table import show_rows
 
-    def scored(each: "DailySeries") -> "list[Row]":
-        method = Method(each)
-        scores = backtest(method)
-        if not scores:
-            raise HistoryTooShortError(
-                f"{len(method.series.values)} days of history; a backtest takes {FEWEST_DAYS}"
-            )
-        return backtest_rows(scores)
-
-    found = _each(_history(arguments), scored)
+    found = backtests(_asked(arguments))
     headings = {
         "horizon_days": "days ahead",
         "forecasts": "forecasts made",
@@ -129,24 +242,62 @@ def _backtest(arguments: argparse.Namespace) -> int:
     return _code(found)
 
 
-def _history(arguments: argparse.Namespace) -> "list[DailySeries]":
-    from trafficd.planning.history import read_history
+def _asked(arguments: argparse.Namespace) -> "list[Asked]":
+    from trafficd.planning.answers import Asked, asked_of
+    from trafficd.planning.history import read_series
+    from trafficd.planning.places import Level, Measure, places
+    from trafficd.planning.table import working
 
-    return read_history(arguments.history, names=arguments.series, as_of=arguments.as_of)
+    if arguments.history.startswith("csv:"):
+        found = read_series(arguments.history, names=arguments.series, as_of=arguments.as_of)
+        return [Asked(each) for each in found]
+    until = _until(arguments)
+    with working("reading the history"):
+        nodes = [each for each in _history(arguments).days(until) if each.days]
+        last = max((each.last for each in nodes), default=until)
+        levels = [Level(each) for each in arguments.level or LEVELS]
+        asked = asked_of(places(nodes, min(last, until)), Measure(arguments.measure), levels)
+    unknown = sorted(set(arguments.series) - {each.series.name for each in asked})
+    if unknown:
+        known = ", ".join(each.series.name for each in asked) or "no series"
+        raise HistoryError(f"--series {unknown[0]}: there is {known}")
+    return [each for each in asked if not arguments.series or each.series.name in arguments.series]
 
 
-def _each(series: "Sequence[DailySeries]", ask: "Callable[[DailySeries], list[Row]]") -> "Found":
-    """Return what *ask* says of each of *series*, or why it says nothing."""
-    found: dict[str, list[Row] | str] = {}
-    for each in series:
-        try:
-            found[each.name] = ask(each)
-        except HistoryTooShortError as error:
-            found[each.name] = str(error)
-    return found
+# ---- what they have in common ----
 
 
-def _print_document(arguments: argparse.Namespace, found: "Found") -> bool:
+def _planner(arguments: argparse.Namespace) -> "Planner":
+    from trafficd.planning.outlook import Terms
+    from trafficd.planning.planner import Planner
+
+    thresholds = tuple(arguments.threshold or THRESHOLDS)
+    terms = Terms(thresholds, arguments.order_at, arguments.lead_days)
+    return Planner(_history(arguments), terms)
+
+
+def _history(arguments: argparse.Namespace) -> "History":
+    from trafficd.planning.sources import Access, open_history
+
+    access = Access(
+        user_file=arguments.user_file,
+        bearer_token_file=arguments.bearer_token_file,
+        ca_file=arguments.ca_file,
+        headers=dict(arguments.header),
+    )
+    return open_history(arguments.history, access)
+
+
+def _until(arguments: argparse.Namespace) -> date:
+    """Return the last day that counts: yesterday, in UTC, unless another is asked for."""
+    today = datetime.fromtimestamp(SystemClock().now().utc_seconds, UTC).date()
+    yesterday = today - timedelta(days=1)
+    if arguments.as_of is not None and arguments.as_of > yesterday:
+        raise HistoryError(f"--as-of {arguments.as_of}: that day is not over in UTC")
+    return arguments.as_of or yesterday
+
+
+def _print_document(arguments: argparse.Namespace, found: "Found[Kind]") -> bool:
     from trafficd.planning.report import as_csv, as_json
 
     if arguments.json:
@@ -156,28 +307,5 @@ def _print_document(arguments: argparse.Namespace, found: "Found") -> bool:
     return bool(arguments.json or arguments.csv)
 
 
-def _code(found: "Found") -> int:
+def _code(found: "Found[Kind]") -> int:
     return int(all(isinstance(each, str) for each in found.values()))
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2026-11-24") from error
-
-
-def _days(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days, 1 to {_MOST_DAYS}")
-    return int(text)
-
-
-def _threshold(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number above 0")
-    return value

@@ -51,35 +51,39 @@ def restlessness(one_day_errors: Floats) -> Floats:
     return mean_or_least
 
 
-def exceeded_by_few(
-    errors: Floats,
-    made: Days,
-    ahead: Days,
-    at: int,
-    share: float,
-    to_come: float | npt.NDArray[np.floating] = 1.0,
-) -> Floats:
-    """Return what was not exceeded by *share* of the errors that are known at the end of *at*.
+class KnownErrors:
+    """The errors that are known at the end of a day, ranked.
 
-    Shape: errors[made, ahead] to a value for each of *ahead*; *made* are the days that forecasts
-    were made on. NaN where there are no errors at all. Where there are too few of them so far
-    ahead, what the farthest with enough says grows in proportion to the days. The error to come
-    is one more, and counts for *to_come* new ones.
+    Shape: errors[made, ahead]; *made* are the days that forecasts were made on, *at* is the day.
     """
-    ages = at - (made[:, np.newaxis] + ahead)
-    is_known = (ages >= 0) & ~np.isnan(errors)
-    half_lives = np.maximum(_HALF_LIFE_DAYS, _HALF_LIVES_AHEAD * ahead)
-    weights = np.where(is_known, 0.5 ** (np.maximum(ages, 0) / half_lives), 0.0)
-    order = np.argsort(np.where(is_known, errors, np.inf), axis=0)
-    reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
-    place = (reached < share * (reached[-1] + to_come)).sum(axis=0)
-    counts = is_known.sum(axis=0)
-    place = np.minimum(place, np.maximum(counts - 1, 0))
-    columns = np.arange(len(ahead))
-    found: Floats = np.take_along_axis(errors, order, axis=0)[place, columns]
-    enough = np.flatnonzero(counts >= _FEWEST_ERRORS)
-    if len(enough):
-        farthest = int(enough[-1])
-        beyond = slice(farthest + 1, None)
-        found[beyond] = found[farthest] * ahead[beyond] / ahead[farthest]
-    return found
+
+    def __init__(self, errors: Floats, made: Days, ahead: Days, at: int) -> None:
+        ages = at - (made[:, np.newaxis] + ahead)
+        is_known = (ages >= 0) & ~np.isnan(errors)
+        half_lives = np.maximum(_HALF_LIFE_DAYS, _HALF_LIVES_AHEAD * ahead)
+        weights = np.where(is_known, 0.5 ** (np.maximum(ages, 0) / half_lives), 0.0)
+        order = np.argsort(np.where(is_known, errors, np.inf), axis=0)
+        self._ahead = ahead
+        self._ranked = np.take_along_axis(errors, order, axis=0)
+        self._reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0)
+        self._counts = is_known.sum(axis=0)
+
+    def exceeded_by_few(
+        self, share: float, to_come: float | npt.NDArray[np.floating] = 1.0
+    ) -> Floats:
+        """Return what was not exceeded by *share* of them, for each of *ahead*.
+
+        NaN where there are no errors at all. Where there are too few of them so far ahead, what the
+        farthest with enough says grows in proportion to the days. The error to come is one more,
+        and counts for *to_come* new ones.
+        """
+        ahead, counts = self._ahead, self._counts
+        place = (self._reached < share * (self._reached[-1] + to_come)).sum(axis=0)
+        place = np.minimum(place, np.maximum(counts - 1, 0))
+        found: Floats = self._ranked[place, np.arange(len(ahead))]
+        enough = np.flatnonzero(counts >= _FEWEST_ERRORS)
+        if len(enough):
+            farthest = int(enough[-1])
+            beyond = slice(farthest + 1, None)
+            found[beyond] = found[farthest] * ahead[beyond] / ahead[farthest]
+        return found

@@ -53,11 +53,18 @@ class Fit:
         Units: *belief* is the share of the slope that is believed.
         """
         days = made[:, np.newaxis]
-        weekdays = (self.weekday + days + ahead) % WEEK
-        line: Floats = (
-            self.level[days] + belief * self.slope[days] * ahead + self.factors[days, weekdays]
-        )
+        line = self.level[days] + belief * self.slope[days] * ahead
+        line += self.week_ahead(made)[:, ahead % WEEK]
         return line
+
+    def week_ahead(self, made: Days) -> Floats:
+        """Return the factors of the weekdays after each day *made*.
+
+        Shape: factors[made, days after % 7].
+        """
+        days = made[:, np.newaxis]
+        factors: Floats = self.factors[days, (self.weekday + days + np.arange(WEEK)) % WEEK]
+        return factors
 
 
 def fit(values: Floats, first: date) -> Fit:

@@ -14,8 +14,8 @@ from trafficd.errors import HistoryTooShortError
 from trafficd.planning.daily import DailySeries, Days, Floats, trimmed
 from trafficd.planning.errors import (
     WARM_UP_DAYS,
+    KnownErrors,
     between,
-    exceeded_by_few,
     knots,
     restlessness,
 )
@@ -43,6 +43,15 @@ class Forecast:
         """Yield the day of each value."""
         for number in range(len(self.point)):
             yield self.first + timedelta(days=number)
+
+    def after(self, days: int) -> "Forecast":
+        """Return the forecast without so many days at its beginning."""
+        return Forecast(
+            self.first + timedelta(days=days),
+            self.point[days:],
+            {share: each[days:] for share, each in self.low.items()},
+            {share: each[days:] for share, each in self.high.items()},
+        )
 
 
 class Method:
@@ -73,27 +82,29 @@ class Method:
             # Of the method as it is on that day, which believes more of a slope than it did before.
             errors = np.abs(errors_ahead(self.fit, self.made, ahead, belief))
             errors /= self.restlessness[self.made, np.newaxis]
+            known = KnownErrors(errors, self.made, ahead, day)
             low, high = {}, {}
             for share in SHARES:
-                off = exceeded_by_few(errors, self.made, ahead, day, share)
+                off = known.exceeded_by_few(share)
                 off = between(ahead, off, every) * self.restlessness[day]
                 low[share], high[share] = np.exp(centre - off), np.exp(centre + off)
             yield Forecast(self.series.day(day + 1), np.exp(centre), low, high)
 
 
 def forecast(series: DailySeries, horizon: int) -> Forecast:
-    """Return the forecast of *series* for the *horizon* days after its last.
+    """Return the forecast of *series* for the *horizon* days after its last, known or not.
 
     Raises: HistoryTooShortError if the history does not carry it.
     """
     method = Method(series)
-    if horizon > method.carries_days:
+    unknown = (series.last - method.series.last).days
+    if horizon + unknown > method.carries_days:
         raise HistoryTooShortError(
             f"{len(method.series.values)} days of history carry a forecast of "
             f"{method.carries_days} days, half of them, not of {horizon}"
         )
-    (made,) = method.forecasts(horizon, [len(method.series.values) - 1])
-    return made
+    (made,) = method.forecasts(horizon + unknown, [len(method.series.values) - 1])
+    return made.after(unknown)
 
 
 def errors_ahead(fitted: Fit, made: Days, ahead: Days, belief: float) -> Floats:

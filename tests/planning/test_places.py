@@ -1,0 +1,135 @@
+"""Sums of nodes: who counts on which day, against sums written out."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from tests.planning.fleets import FIRST, GIGABIT, PEAK, node, renamed
+from trafficd.planning.places import Level, Measure, Place, places
+
+NAN = float("nan")
+
+
+def of(found: list[Place]) -> dict[str, Place]:
+    return {f"{each.level}/{each.name}": each for each in found}
+
+
+def last_of(days: int) -> object:
+    return FIRST + timedelta(days=days - 1)
+
+
+def test_a_location_and_the_fleet_are_the_sums_of_their_nodes() -> None:
+    nodes = [
+        node("fra-1", [1e9] * 40),
+        node("fra-2", [2e9] * 40),
+        node("ams-1", [4e9] * 40, capacity=40 * GIGABIT),
+    ]
+
+    found = places(nodes, last_of(40))  # type: ignore[arg-type]
+
+    assert [(each.level, each.name) for each in found] == [
+        (Level.FLEET, "fleet"),
+        (Level.LOCATION, "ams"),
+        (Level.LOCATION, "fra"),
+        (Level.UPLINK, "ams-1"),
+        (Level.UPLINK, "fra-1"),
+        (Level.UPLINK, "fra-2"),
+    ]
+    fleet, _, fra, *_ = found
+    np.testing.assert_allclose(fleet.mean.values, 7e9)
+    np.testing.assert_allclose(fra.mean.values, 3e9)
+    np.testing.assert_allclose(fra.p95.values, 3e9 * PEAK)
+    assert (fleet.capacity, fra.capacity) == (60 * GIGABIT, 20 * GIGABIT)
+    assert fra.nodes == ("fra-1", "fra-2")
+    assert fra.series(Measure.MEAN) is fra.mean
+
+
+def test_the_busier_direction_of_the_sum_counts_and_not_of_each_node() -> None:
+    nodes = [node("fra-1", [1e9] * 30), node("fra-2", [1e9] * 30, transmit=3.0)]
+
+    fra = of(places(nodes, last_of(30)))["location/fra"]  # type: ignore[arg-type]
+
+    # 1 + 1 received, 0.5 + 3 sent.
+    np.testing.assert_allclose(fra.mean.values, 3.5e9)
+
+
+def test_a_node_that_comes_or_leaves_counts_while_it_is_there_and_is_named() -> None:
+    late = node("fra-2", [2e9] * 50, first=FIRST + timedelta(days=150))
+    gone = node("fra-3", [5e9] * 100)
+
+    fra = of(places([node("fra-1", [1e9] * 200), late, gone], last_of(200)))["location/fra"]  # type: ignore[arg-type]
+
+    expected = np.full(200, 1e9)
+    expected[150:] += 2e9
+    expected[:100] += 5e9
+    np.testing.assert_allclose(fra.mean.values, expected)
+    assert fra.nodes == ("fra-1", "fra-2")
+    assert fra.capacity == 20 * GIGABIT
+    assert fra.notes == ("came in the last 90 days: fra-2", "not here any more: fra-3")
+
+
+def test_a_node_that_was_silent_for_some_days_is_late_and_not_gone() -> None:
+    nodes = [node("fra-1", [1e9] * 60), node("fra-2", [1e9] * 55)]
+
+    fra = of(places(nodes, last_of(60)))["location/fra"]  # type: ignore[arg-type]
+
+    assert fra.nodes == ("fra-1", "fra-2")
+    np.testing.assert_allclose(fra.mean.values[:55], 2e9)
+    assert np.isnan(fra.mean.values[55:]).all()
+
+
+def test_little_that_is_missing_is_taken_in_proportion_and_much_is_not_known() -> None:
+    small = node("fra-2", [1e8] * 20 + [NAN] + [1e8] * 19)
+    large = node("fra-1", [4e9] * 30 + [NAN] + [4e9] * 9)
+
+    fra = of(places([large, small], last_of(40)))["location/fra"]  # type: ignore[arg-type]
+
+    expected = np.full(40, 4.1e9)
+    expected[30] = NAN
+    np.testing.assert_allclose(fra.mean.values, expected)
+
+
+def test_a_day_with_few_of_its_releases_is_not_known_and_another_window_is() -> None:
+    cut = node("fra-1", [1e9] * 40)
+    releases = cut.releases.copy()
+    releases[10] = 12.0
+    # A window of five minutes from then on.
+    releases[20:] = 288.0
+
+    (_, _, uplink) = places([renamed(cut, releases=releases)], last_of(40))  # type: ignore[arg-type]
+
+    assert np.flatnonzero(np.isnan(uplink.mean.values)).tolist() == [10]
+
+
+def test_what_was_held_back_for_days_is_spread_over_them() -> None:
+    held = node("fra-1", [1e9] * 10 + [0.0, 0.0, 3e9] + [1e9] * 10)
+
+    (_, _, uplink) = places([held], last_of(23))  # type: ignore[arg-type]
+
+    np.testing.assert_allclose(uplink.mean.values, 1e9)
+
+
+def test_an_uplink_without_a_capacity_has_no_percentile_and_says_so() -> None:
+    found = of(places([node("fra-1", [1e9] * 40, capacity=0.0)], last_of(40)))  # type: ignore[arg-type]
+
+    assert np.isnan(found["uplink/fra-1"].p95.values).all()
+    assert found["uplink/fra-1"].recent_p95 is None
+    assert "no capacity is stated" in found["uplink/fra-1"].notes[0]
+    assert found["location/fra"].notes == ("1 uplink of those here states no capacity",)
+
+
+@pytest.mark.parametrize("capacity", [10 * GIGABIT, 20 * GIGABIT])
+def test_the_percentile_of_now_is_of_the_last_thirty_days(capacity: float) -> None:
+    quiet, busy = 0.09 * capacity / PEAK, 0.29 * capacity / PEAK
+    moved = node("fra-1", [busy] * 40 + [quiet] * 30, capacity=capacity)
+
+    fra = of(places([moved, renamed(moved, node="fra-2")], last_of(70)))["location/fra"]  # type: ignore[arg-type]
+
+    # All slots are between 5 and 10 % of the capacity.
+    assert fra.recent_p95 == pytest.approx(2 * (0.05 + 0.05 * 0.95) * capacity, rel=1e-3)
+
+
+def test_no_node_and_no_day_make_no_place() -> None:
+    assert places([], FIRST) == []
+    assert places([node("fra-1", [])], FIRST) == []
