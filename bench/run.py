@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # In the order of the table; each is a file here with a function `measure` that gives rows.
 NUMBERS = (
     "sample", "checkpoint", "sandbox", "decision", "churn", "events", "metrics", "memory", "start",
-    "ingest", "push",
+    "ingest", "push", "planning", "page",
 )  # fmt: skip
 
 
