@@ -102,6 +102,16 @@ def test_a_day_with_few_of_its_releases_is_not_known_and_another_window_is() -> 
     assert np.flatnonzero(np.isnan(uplink.mean.values)).tolist() == [10]
 
 
+def test_a_first_day_that_began_at_noon_is_not_whole() -> None:
+    begun = node("fra-1", [5e8] + [1e9] * 9)
+    releases = begun.releases.copy()
+    releases[0] = 12.0
+
+    (_, _, uplink) = places([renamed(begun, releases=releases)], last_of(10))  # type: ignore[arg-type]
+
+    assert np.flatnonzero(np.isnan(uplink.mean.values)).tolist() == [0]
+
+
 def test_what_was_held_back_for_days_is_spread_over_them() -> None:
     held = node("fra-1", [1e9] * 10 + [0.0, 0.0, 3e9] + [1e9] * 10)
 

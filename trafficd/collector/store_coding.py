@@ -50,6 +50,7 @@ class Layout:
         self._facts = tuple(i for i, each in enumerate(series) if each.name not in _TOTALS)
         self.totals_of = _picker(self._totals)
         self.facts_of = _picker(self._facts)
+        self.total_series = tuple(series[i] for i in self._totals)
         self.total_count = len(self._totals)
         self.fact_count = len(self._facts)
         self.pack_totals = _struct(self.total_count).pack
@@ -104,14 +105,22 @@ def lengthen(planes: bytes, count: int) -> bytes:
 
     Raises: ValueError if these are not their planes.
     """
-    size = count * _DOUBLE_BYTES
-    if len(planes) > size:
-        raise ValueError(f"{len(planes)} bytes for {count} values")
-    whole = planes.ljust(size, b"\0")
-    memory = bytearray(size)
+    whole = whole_planes(planes, count)
+    memory = bytearray(len(whole))
     for place in range(_DOUBLE_BYTES):
         memory[_DOUBLE_BYTES - 1 - place :: 8] = whole[place * count : (place + 1) * count]
     return bytes(memory)
+
+
+def whole_planes(planes: bytes, count: int) -> bytes:
+    """Return the byte planes of *count* values, highest bytes first, with the zeros at the end.
+
+    Raises: ValueError if these are not their planes.
+    """
+    size = count * _DOUBLE_BYTES
+    if len(planes) > size:
+        raise ValueError(f"{len(planes)} bytes for {count} values")
+    return planes.ljust(size, b"\0")
 
 
 def compress(memory: bytes) -> bytes:
@@ -124,6 +133,14 @@ def decompress(body: bytes, count: int) -> bytes:
 
     Raises: ValueError if it was not.
     """
+    return lengthen(decompress_planes(body, count), count)
+
+
+def decompress_planes(body: bytes, count: int) -> bytes:
+    """Return the byte planes, without zeros at the end, of what compress() was given.
+
+    Raises: ValueError if it was not.
+    """
     unpacker = zlib.decompressobj()
     try:
         planes = unpacker.decompress(body, count * _DOUBLE_BYTES + 1)
@@ -131,7 +148,7 @@ def decompress(body: bytes, count: int) -> bytes:
         raise ValueError(str(error)) from error
     if not unpacker.eof or unpacker.unused_data:
         raise ValueError("cut off, or more than one")
-    return lengthen(planes, count)
+    return planes
 
 
 def has_holes(values: Iterable[float]) -> bool:

@@ -4,6 +4,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from trafficd.collector.store_coding import (
     CAPACITY,
@@ -40,6 +41,16 @@ class Day:
     started_at: float | None
 
 
+class Summed(NamedTuple):
+    """A day as its releases say it, and the last of these."""
+
+    last_at: int
+    releases: int
+    moved: dict[Series, float]
+    capacity_bits_per_second: float | None
+    started_at: float | None
+
+
 def day_of(at: int) -> int:
     """Return the number of the UTC day that a release at *at* is of; at 00:00 a day ends."""
     return (at - 1) // DAY_SECONDS
@@ -60,20 +71,10 @@ class Daily:
 
     def sum_up(self, number: int, day: int) -> None:
         """Write the day numbered *day* of node *number* from its releases; in a transaction."""
-        since = day * DAY_SECONDS
-        before = self._rows.back_from(number, since, self._floor_of(number, day))
-        if not before and self._counted_from_more(number, day):
-            # What it counted from has been given up: it cannot be had any better than it is.
+        summed = self.summed(number, day)
+        if summed is None:
             return
-        increase, last, releases = Increase(self._rows, since), None, 0
-        for row in (*before, *self._rows.between(number, since, end_of(day))):
-            increase.add(row)
-            if row.at > since:
-                last, releases = row, releases + 1
-        if last is None:
-            return
-        moved, values = increase.moved(), self._rows.values(last)
-        layout = self._layouts.of(moved)
+        layout = self._layouts.of(summed.moved)
         self._connection.execute(
             "INSERT OR REPLACE INTO daily"
             " (node, day, last_at, releases, capacity, started_at, layout, body)"
@@ -81,14 +82,35 @@ class Daily:
             (
                 number,
                 day,
-                last.at,
-                releases,
-                values.get(CAPACITY),
-                values.get(START),
+                summed.last_at,
+                summed.releases,
+                summed.capacity_bits_per_second,
+                summed.started_at,
                 layout.number,
-                compress(doubles([float(min(moved[each], _MOST_MOVED)) for each in layout.series])),
+                compress(doubles([summed.moved[each] for each in layout.series])),
             ),
         )
+
+    def summed(self, number: int, day: int) -> Summed | None:
+        """Return the day numbered *day* of node *number* from its releases.
+
+        None where there are none, or where it stands in the file as well as it can be had.
+        """
+        since = day * DAY_SECONDS
+        before = self._rows.back_from(number, since, self._floor_of(number, day))
+        if not before and self._counted_from_more(number, day):
+            # What it counted from has been given up: it cannot be had any better than it is.
+            return None
+        increase, last, releases = Increase(self._rows, since), None, 0
+        for row in (*before, *self._rows.between(number, since, end_of(day))):
+            increase.add(row)
+            if row.at > since:
+                last, releases = row, releases + 1
+        if last is None:
+            return None
+        moved = {each: float(min(it, _MOST_MOVED)) for each, it in increase.moved().items()}
+        values = self._rows.values(last)
+        return Summed(last.at, releases, moved, values.get(CAPACITY), values.get(START))
 
     def between(self, number: int, since: int, until: int) -> Iterator[Day]:
         """Yield the days of node *number* that end after *since* and up to *until*, in order."""

@@ -273,7 +273,7 @@ def _known(node: NodeDays, first: date, count: int) -> _Known:
 def _is_whole(releases: Floats) -> npt.NDArray[np.bool_]:
     """Return which days have nearly as many releases as the days around them."""
     around = np.lib.stride_tricks.sliding_window_view(
-        np.pad(releases, _DAYS_AROUND, mode="edge"), 2 * _DAYS_AROUND + 1
+        np.pad(releases, _DAYS_AROUND, mode="reflect"), 2 * _DAYS_AROUND + 1
     )
     usual = np.median(around, axis=1)
     is_whole: npt.NDArray[np.bool_] = (releases > 0) & (releases >= _ENOUGH_RELEASES * usual)
