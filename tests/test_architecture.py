@@ -33,6 +33,7 @@ OWNERS = {
         "collector/http.py",
         "exporter/post.py",
         "exporter/names.py",
+        "planning/promql.py",
         "service/connections.py",
         "demo/",
     ),
@@ -40,10 +41,12 @@ OWNERS = {
     "cramjam": ("wire/snappy.py",),
     "google": ("wire/messages.py",),
     "sqlite3": ("collector/store", "collector/retention.py", "collector/backup.py"),
+    "jinja2": ("collector/pages.py",),
+    "markupsafe": ("collector/pages.py",),
     "yaml": ("settings.py",),
     "ctypes": ("sandbox/", "demo/"),
     "pyseccomp": ("sandbox/seccomp.py", "sandbox/inspect.py"),
-    "rich": ("demo/",),
+    "rich": ("demo/", "planning/table.py"),
     "time": ("clock.py", "log.py", "service/halves.py", "service/notify.py", "demo/"),
 }
 

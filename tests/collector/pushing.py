@@ -14,8 +14,11 @@ from trafficd.collector.http import CollectorServer
 from trafficd.collector.ingest import Ingest
 from trafficd.collector.metrics import MetricsPage
 from trafficd.collector.reception import Reception
+from trafficd.collector.site import Site
 from trafficd.collector.slices import Node
 from trafficd.collector.writer import Arrival, Writer
+from trafficd.errors import HistoryError
+from trafficd.planning.document import Plan, WhatIf
 from trafficd.service.listeners import open_listeners
 from trafficd.service.web_config import WebConfig
 from trafficd.units import ListenAddress
@@ -121,6 +124,16 @@ class Line:
         return True
 
 
+class Unplanned:
+    """No plan yet, and none to come."""
+
+    async def plan(self) -> Plan | None:
+        return None
+
+    async def what_if(self, supposed: Sequence[tuple[str, str]]) -> WhatIf:
+        raise HistoryError("no plan")
+
+
 @dataclass
 class Collected:
     """A server on a free port, and what it stored."""
@@ -198,12 +211,13 @@ async def collecting(
 
     writer = Writer(store, fleet.keep)
     reception = Reception(credentials, Ingest(), writer, clock)
-    page = MetricsPage(fleet, reception.results, lambda: 4096, clock)
+    page = MetricsPage(fleet, reception.results, lambda: 4096, lambda: None, clock)
     listeners = open_listeners([ListenAddress("127.0.0.1:0")], key="listen", backlog=64)
     server = CollectorServer(
         listeners,
         reception,
         page,
+        Site(Unplanned()),
         lambda: not writer.is_full,
         clock,
         most_connections=most_connections,

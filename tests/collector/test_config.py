@@ -6,7 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from trafficd.collector.config import CollectorSettings, RetentionSettings, read_collector_config
+from trafficd.collector.config import (
+    CollectorSettings,
+    PlanningSettings,
+    RetentionSettings,
+    read_collector_config,
+)
 from trafficd.errors import ConfigError
 from trafficd.settings import parse_settings
 
@@ -28,7 +33,7 @@ def test_the_sample_with_every_key_put_into_force_is_every_default() -> None:
     assert parsed(keys) == CollectorSettings()
 
 
-@pytest.mark.parametrize("kind", [CollectorSettings, RetentionSettings])
+@pytest.mark.parametrize("kind", [CollectorSettings, RetentionSettings, PlanningSettings])
 def test_every_key_stands_in_the_sample(kind: type[msgspec.Struct]) -> None:
     for name in kind.__struct_fields__:
         assert re.search(rf"^# *{name}:", SAMPLE.read_text(), re.MULTILINE)
@@ -40,6 +45,14 @@ def test_the_defaults_are_those_that_were_promised() -> None:
     assert defaults.listen == ("127.0.0.1:9788",)
     assert defaults.database == "/var/lib/trafficd/collector.db"
     assert (defaults.retention.raw, defaults.retention.daily) == (400 * 86400, None)
+
+
+def test_thresholds_are_percentages() -> None:
+    planning = parsed("planning: {lead_time: 90d, thresholds: [66.5%], order_at: 75 %}").planning
+
+    assert planning.lead_time.days == 90
+    assert planning.thresholds == (0.665,)
+    assert planning.order_at == 0.75
 
 
 def test_history_may_be_kept_for_ever_or_for_days() -> None:
@@ -57,6 +70,9 @@ def test_history_may_be_kept_for_ever_or_for_days() -> None:
     [
         ("listen: []", "listen: needs at least one address"),
         ('listen: [":1", ":1"]', "listen: :1: stands here twice; keep one"),
+        ("planning: {order_at: 0.8}", "order_at: 0.8: write a percentage above 0%, like 80%"),
+        ("planning: {thresholds: [0%]}", "thresholds[0]: 0%: write a percentage above 0%"),
+        ("planning: {lead_time: 3h}", "lead_time: 3h: write whole days"),
         ("listen: [here]", "listen[0]: here: write host:port"),
         ("database: /var/lib/", "database: /var/lib/: write the path of a file"),
         ("retention: {raw: 36h}", "retention.raw: 36h: write whole days, like 400d; null is"),

@@ -311,7 +311,7 @@ async def test_only_posts_are_pushes(served: Collected) -> None:
     ("line", "status"),
     [
         ("POST /api/v1/push", 404),
-        ("GET /", 404),
+        ("GET /nothing", 404),
         ("GET /metrics/", 404),
         ("POST /metrics", 405),
         ("DELETE /healthz", 405),

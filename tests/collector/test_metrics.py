@@ -4,17 +4,20 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.collector.plans import fleet_plan
 from tests.conftest import FakeClock
 from trafficd.collector.answers import Result
 from trafficd.collector.fleet import Fleet
 from trafficd.collector.metrics import METRICS, MetricsPage
 from trafficd.collector.slices import Node, Slice
+from trafficd.planning.document import Plan
 from trafficd.releases import Release, Totals
 from trafficd.series import Series, is_counter, series_of
 
@@ -52,7 +55,10 @@ class Watched:
         self.fleet = Fleet()
         self.fleet.know((node, NOW - 60, True) for node in (FRA, FRA_2, AMS))
         self.results: dict[Result, int] = {}
-        self.page = MetricsPage(self.fleet, self.results, lambda: 4096, self.clock)
+        self.plan: Plan | None = None
+        self.page = MetricsPage(
+            self.fleet, self.results, lambda: 4096, lambda: self.plan, self.clock
+        )
 
     def hear(self, node: Node, *slices: Slice) -> None:
         self.fleet.keep(node.number, slices)
@@ -334,7 +340,31 @@ def test_every_result_is_shown_from_the_start(watched: Watched) -> None:
     assert samples["trafficd_collector_database_bytes", ()] == 4096
 
 
+def test_the_page_says_what_the_plan_does_and_nothing_where_that_says_nothing(
+    watched: Watched,
+) -> None:
+    plan = fleet_plan(locations=6, nodes=12)
+    watched.plan = plan
+
+    found = watched.samples()
+
+    for each in plan.ranking:
+        place = ("location", each.name)
+        p95 = found.get(("trafficd_plan_p95_bits_per_second", (place,)))
+        assert p95 == (each.p95_bits_per_second and round(each.p95_bits_per_second))
+        for crossing in each.crossings:
+            mark = (place, ("threshold", f"{crossing.threshold:g}"))
+            for name, day in (
+                ("saturation_first", crossing.first),
+                ("order_by", crossing.order_by),
+            ):
+                seconds = found.get((f"trafficd_plan_{name}_timestamp_seconds", mark))
+                shown = seconds and datetime.fromtimestamp(seconds, UTC).date()
+                assert shown == day
+
+
 def test_the_page_holds_each_family_once_and_in_one_piece(watched: Watched) -> None:
+    watched.plan = fleet_plan(locations=4, nodes=8)
     for node in (FRA, FRA_2, AMS):
         watched.hear(node, said(START + HOUR, 7, wireguard=3, openvpn=2))
 

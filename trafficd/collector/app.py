@@ -18,8 +18,10 @@ from trafficd.collector.fleet import Fleet
 from trafficd.collector.http import BACKLOG, CollectorServer
 from trafficd.collector.ingest import Ingest
 from trafficd.collector.metrics import MetricsPage
+from trafficd.collector.planner import Planner
 from trafficd.collector.reception import Reception
 from trafficd.collector.retention import Kept
+from trafficd.collector.site import Site
 from trafficd.collector.slices import Slice
 from trafficd.collector.store import Store
 from trafficd.collector.writer import Arrival, Writer
@@ -61,6 +63,7 @@ async def run_collector(settings: CollectorSettings, manager: ServiceManager, cl
         calls = ladder.enter_context(closing(Calls()))
         listeners = open_listeners(settings.listen, key="listen", backlog=BACKLOG)
         collector = _Collector(settings, listeners, store, calls, manager, clock)
+        ladder.push_async_callback(collector.planner.close)
         ladder.push_async_callback(collector.server.close)
         await collector.begin()
         for address in settings.listen:
@@ -100,11 +103,19 @@ class _Collector:
         self._writer = Writer(self._append, self._fleet.keep)
         reception = Reception(self._credentials, Ingest(), self._writer, clock)
         database = Path(settings.database)
-        page = MetricsPage(self._fleet, reception.results, lambda: _size_bytes(database), clock)
+        self.planner = Planner(database, settings.planning, clock)
+        page = MetricsPage(
+            self._fleet,
+            reception.results,
+            lambda: _size_bytes(database),
+            lambda: self.planner.latest,
+            clock,
+        )
         self.server = CollectorServer(
             listeners,
             reception,
             page,
+            Site(self.planner),
             lambda: not self._writer.is_full,
             clock,
             most_connections=_room_for_connections(),
@@ -130,6 +141,7 @@ class _Collector:
             "nodes": self._follow_nodes,
             "retention": self._tidy,
             "silence": self.server.sweep,
+            "plan": self.planner.follow,
         }
         if self._web_config_file is not None:
             workers["web config"] = partial(self._follow_web_config, self._web_config_file)

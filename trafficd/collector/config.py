@@ -7,7 +7,7 @@ import msgspec
 
 from trafficd.collector.retention import FEWEST_RAW_DAYS
 from trafficd.settings import read_settings
-from trafficd.units import Duration, ListenAddress
+from trafficd.units import Duration, ListenAddress, Share
 
 _DAY_SECONDS = 24 * 60 * 60
 
@@ -57,6 +57,14 @@ class RetentionSettings(msgspec.Struct, frozen=True):
         raise ValueError(f"daily: {self.daily.written}: shorter than raw, which is {raw}")
 
 
+class PlanningSettings(msgspec.Struct, frozen=True):
+    """What the planning page is asked of every location."""
+
+    lead_time: Days = Days(60 * _DAY_SECONDS)
+    thresholds: tuple[Share, ...] = (Share(0.5), Share(0.7), Share(0.8), Share(1.0))
+    order_at: Share = Share(0.8)
+
+
 class CollectorSettings(msgspec.Struct, frozen=True):
     """The whole file; every key has a default."""
 
@@ -64,6 +72,7 @@ class CollectorSettings(msgspec.Struct, frozen=True):
     database: str = "/var/lib/trafficd/collector.db"
     web_config: str | None = None
     retention: RetentionSettings = RetentionSettings()
+    planning: PlanningSettings = PlanningSettings()
 
     def __post_init__(self) -> None:
         """Refuse a collector that nobody can reach.

@@ -1,4 +1,4 @@
-"""POST /api/v1/write, GET /metrics and /healthz.
+"""POST /api/v1/write, GET /metrics and /healthz, and the planning page at everything else.
 
 Usual pushes never come here (``connection``); what does is answered by aiohttp. Nothing of a
 request is kept or logged: no access log, no error with a client's address in it.
@@ -26,6 +26,7 @@ from trafficd.collector.reception import (
     Reception,
     answers_too_large,
 )
+from trafficd.collector.site import Site
 from trafficd.service.connections import BoundedServer
 from trafficd.service.negotiation import accepts_gzip
 from trafficd.service.web_config import WebConfig
@@ -58,6 +59,7 @@ class CollectorServer:
         listeners: Sequence[socket.socket],
         reception: Reception,
         page: MetricsPage,
+        site: Site,
         is_well: Health,
         clock: Clock,
         *,
@@ -66,6 +68,7 @@ class CollectorServer:
         self._listeners = listeners
         self._reception = reception
         self._page = page
+        self._site = site
         self._is_well = is_well
         self._clock = clock
         self._most_connections = most_connections
@@ -131,9 +134,8 @@ class CollectorServer:
             if request.method != "POST":
                 return self._plain(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "POST"})
             return self._pushed(await self._push(request))
-        if request.path not in (_METRICS_PATH, _HEALTH_PATH):
-            return self._plain(HTTPStatus.NOT_FOUND)
-        if request.method not in _READ_METHODS:
+        is_plan = request.path not in (_METRICS_PATH, _HEALTH_PATH)
+        if request.method not in _READ_METHODS and not is_plan:
             return self._plain(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": ", ".join(_READ_METHODS)})
         if request.path == _HEALTH_PATH:
             is_well = self._is_well()
@@ -142,7 +144,7 @@ class CollectorServer:
         if credentials and not await credentials.allow(request.headers.get("Authorization")):
             challenge = {"WWW-Authenticate": 'Basic realm="trafficd", charset="UTF-8"'}
             return self._plain(HTTPStatus.UNAUTHORIZED, challenge)
-        return await self._scraped(request)
+        return await (self._planned(request) if is_plan else self._scraped(request))
 
     # ---- pushes that are written unusually ----
 
@@ -226,6 +228,16 @@ class CollectorServer:
         finally:
             self._scrapes -= 1
         return response
+
+    async def _planned(self, request: web.BaseRequest) -> web.Response:
+        query = [(name, value) for name, value in request.query.items()]
+        found = await self._site.answer(request.method, request.path, query, request.headers)
+        return web.Response(
+            status=found.status,
+            # HEAD says the length of what it leaves out; aiohttp sees to that.
+            body=found.body,
+            headers={**self._own_headers(), "Content-Type": found.content_type, **found.headers},
+        )
 
     def _plain(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> web.Response:
         return web.Response(

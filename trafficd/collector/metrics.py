@@ -6,11 +6,13 @@ nodes, locations and classes are short lower-case words, so there is nothing to 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 
 from trafficd.clock import Clock
 from trafficd.collector.answers import Result
 from trafficd.collector.fleet import BYTES, Card, Fleet
+from trafficd.planning.document import Plan, Summary
 from trafficd.schema import Kind, Metric
 from trafficd.series import Series
 
@@ -50,7 +52,32 @@ MESSAGES = Metric(
 DATABASE_BYTES = Metric(
     "trafficd_collector_database_bytes", Kind.GAUGE, "Size of the database's files."
 )
-METRICS = (*NODE_BYTES, LAST_RELEASE, LATENESS, *LOCATION_BYTES, MESSAGES, DATABASE_BYTES)
+PLAN_P95 = Metric(
+    "trafficd_plan_p95_bits_per_second",
+    Kind.GAUGE,
+    "95th percentile of the last 30 days, of the busier direction: the sum of the uplinks' own.",
+    ("location",),
+)
+PLAN_CAPACITY = Metric(
+    "trafficd_plan_capacity_bits_per_second",
+    Kind.GAUGE,
+    "Capacity of the uplinks that are there.",
+    ("location",),
+)
+PLAN_SATURATION = Metric(
+    "trafficd_plan_saturation_first_timestamp_seconds",
+    Kind.GAUGE,
+    "Early edge of the window in which a part of the capacity is reached; absent without a window.",
+    ("location", "threshold"),
+)
+PLAN_ORDER_BY = Metric(
+    "trafficd_plan_order_by_timestamp_seconds",
+    Kind.GAUGE,
+    "The day by which to order for it; absent where no day can be told.",
+    ("location", "threshold"),
+)
+PLAN = (PLAN_P95, PLAN_CAPACITY, PLAN_SATURATION, PLAN_ORDER_BY)
+METRICS = (*NODE_BYTES, LAST_RELEASE, LATENESS, *LOCATION_BYTES, MESSAGES, DATABASE_BYTES, *PLAN)
 
 # So many nodes at a time are some milliseconds of work; then it is others' turn.
 _NODES_AT_A_TIME = 250
@@ -69,11 +96,13 @@ class MetricsPage:
         fleet: Fleet,
         results: Mapping[Result, int],
         size_bytes: Callable[[], int],
+        plan: Callable[[], Plan | None],
         clock: Clock,
     ) -> None:
         self._fleet = fleet
         self._results = results
         self._size_bytes = size_bytes
+        self._plan = plan
         self._clock = clock
         self._lines: dict[int, Lines] = {}
 
@@ -108,6 +137,9 @@ class MetricsPage:
             line = f'{MESSAGES.sample_name}{{result="{result}"}} {self._results.get(result, 0)}\n'
             yield line.encode()
         yield _head(DATABASE_BYTES) + f"{DATABASE_BYTES.name} {self._size_bytes()}\n".encode()
+        ranking = plan.ranking if (plan := self._plan()) else ()
+        for metric in PLAN:
+            yield _head(metric) + "".join(_plan_lines(metric, ranking)).encode()
 
     async def _render_changed(self) -> None:
         changed = self._fleet.changed
@@ -148,6 +180,23 @@ def _location_lines(
                 labels = f'location="{location}"{_own_labels(series)}'
                 line = f"{metric.sample_name}{{{labels}}} {sums[location][series]:.0f}\n"
                 yield line.encode()
+
+
+def _plan_lines(metric: Metric, ranking: Sequence[Summary]) -> Iterator[str]:
+    for each in sorted(ranking, key=lambda each: each.name):
+        labels = f'location="{each.name}"'
+        rate = {
+            PLAN_P95: each.p95_bits_per_second,
+            PLAN_CAPACITY: each.capacity_bits_per_second,
+        }.get(metric)
+        if rate is not None:
+            yield f"{metric.name}{{{labels}}} {rate:.0f}\n"
+        for crossing in each.crossings:
+            day = {PLAN_SATURATION: crossing.first, PLAN_ORDER_BY: crossing.order_by}.get(metric)
+            if day is not None:
+                midnight = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+                part = f'threshold="{crossing.threshold:g}"'
+                yield f"{metric.name}{{{labels},{part}}} {midnight:.0f}\n"
 
 
 def _head(metric: Metric) -> bytes:
