@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,10 +13,12 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from trafficd.demo.fleet import FLEET
 from trafficd.schema import ROUNDING_BYTES
 
 NODES = {"fra-1", "ams-1", "nyc-1"}
@@ -25,7 +28,21 @@ TOTALS = [
     for direction in ("receive", "transmit")
 ]
 PATIENCE_SECONDS = 60.0
-DEMO = [sys.executable, "-B", "-m", "trafficd", "demo", "--port", "0"]
+COMMAND = [sys.executable, "-B", "-m", "trafficd", "demo", "--port", "0"]
+
+
+def with_history(days: int) -> list[str]:
+    """Return a command that runs the demo with so many days of history."""
+    program = (
+        "import functools, sys; from trafficd.demo import app; from trafficd.cli import main;"
+        f" app.run_demo = functools.partial(app.run_demo, history_days={days});"
+        " sys.exit(main(['demo', '--port', '0', *sys.argv[1:]]))"
+    )
+    return [sys.executable, "-B", "-c", program]
+
+
+# Two years would keep both cores of a small machine busy, in every test.
+DEMO = with_history(days=1)
 # As on most machines, anybody may open it here; tests see a /dev/net of their own.
 OPEN_TUN = "mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200"
 NO_TUN = "mount -t tmpfs none /dev/net"
@@ -39,6 +56,7 @@ class Demo:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
+        self.lines: list[str] = []
         self.headline = self._line()
         self.pages = dict(self._node_and_page() for _ in NODES)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -50,10 +68,18 @@ class Demo:
         """Return the first releases whose truth is known, *count* or more of each node."""
         known: dict[str, list[dict[str, str]]] = defaultdict(list)
         while len(known) < len(NODES) or min(map(len, known.values())) < count:
-            words = dict(word.split("=") for word in self._line().split())
-            if "sessions_opened" in words:
+            line = self._line()
+            if "sessions_opened" in line:
+                words = dict(word.split("=") for word in line.split())
                 known[words["node"]].append(words)
         return known
+
+    def said(self, pattern: str) -> re.Match[str]:
+        """Return the first line in which there is *pattern*, read already or not yet."""
+        for line in itertools.chain(self.lines, iter(self._line, None)):
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(pattern)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
@@ -75,7 +101,8 @@ class Demo:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, "the demo ended"
-        return line.rstrip("\n")
+        self.lines.append(line.rstrip("\n"))
+        return self.lines[-1]
 
 
 @contextlib.contextmanager
@@ -120,8 +147,8 @@ def is_alive(process: int) -> bool:
     return status.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10.0
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -191,7 +218,7 @@ def test_a_laboratory_needs_no_root_where_user_namespaces_are_allowed() -> None:
 @pytest.mark.kernel
 def test_the_nodes_of_the_demo_push_to_its_collector() -> None:
     published: dict[str, set[int]] = defaultdict(set)
-    with running(*DEMO) as demo:
+    with running(*with_history(days=0)) as demo:
         page = re.search(r"they push to (\S+)", demo.headline)
         assert page
         first = demo.releases(1)
@@ -207,6 +234,36 @@ def test_the_nodes_of_the_demo_push_to_its_collector() -> None:
                 break
 
 
+@pytest.mark.kernel
+def test_the_releases_of_the_nodes_go_on_where_the_history_ends() -> None:
+    with running(*with_history(days=3)) as demo:
+        said = demo.said(r"with 3 days of history: (\S+) .* --history sqlite:(\S+)")
+        with closing(sqlite3.connect(f"file:{said[2]}?mode=ro", uri=True)) as database:
+            at = dict(database.execute(NEWEST))
+            assert at.keys() == {member.name for member in FLEET}
+            loaded_to = max(at.values())
+            assert eventually(
+                lambda: min(dict(database.execute(NEWEST)).values()) >= loaded_to + 600,
+                PATIENCE_SECONDS / 2,
+            )
+            runs = database.execute("SELECT count(*) FROM run").fetchone()
+            days = database.execute("SELECT count(*) FROM daily").fetchone()
+        with urllib.request.urlopen(f"{said[1]}metrics", timeout=10) as answer:
+            page = answer.read().decode()
+
+    assert said[1] in demo.headline
+    # The lab's nodes began anew, as after a reboot.
+    assert runs == (len(FLEET) + len(NODES),)
+    assert days[0] >= 3 * len(FLEET)
+    assert all(f'node="{member.name}"' in page for member in FLEET)
+
+
+NEWEST = (
+    "SELECT node.name, max(release.at) FROM release"
+    " JOIN node ON node.number = release.node GROUP BY node.name"
+)
+
+
 def collected_bytes(page: str) -> dict[str, int]:
     """Return what the collector shows of each node's tunnels, once it is more than nothing."""
     with urllib.request.urlopen(page, timeout=10) as answer:
@@ -220,6 +277,7 @@ def collected_bytes(page: str) -> dict[str, int]:
 def test_without_tun_the_demo_plays_recorded_events_and_says_what_is_missing() -> None:
     with running(*with_dev_net(NO_TUN)) as demo:
         releases = demo.releases(1)
+        demo.said("of history: http://")
         code = demo.stop()
 
         assert demo.headline.startswith(
@@ -233,8 +291,17 @@ def test_without_tun_the_demo_plays_recorded_events_and_says_what_is_missing() -
 
 
 def test_the_demo_ends_by_itself_after_its_seconds() -> None:
-    with running(*DEMO, "--seconds", "1") as demo:
+    with running(*COMMAND, "--seconds", "1") as demo:
         assert demo.process.wait(PATIENCE_SECONDS) == 0
+        assert demo.is_gone()
+
+
+def test_a_demo_that_still_loads_its_history_ends_when_it_is_asked_to() -> None:
+    with running(*COMMAND) as demo:
+        demo.said("loading 730 days of history")
+        code = demo.stop()
+
+        assert code == 0
         assert demo.is_gone()
 
 
@@ -245,7 +312,8 @@ def test_nothing_outlives_a_demo_that_is_killed() -> None:
         assert eventually(demo.is_gone)
 
 
-@pytest.mark.parametrize("half", [-2, -1])
+# Behind them come the collector and the rest of the fleet.
+@pytest.mark.parametrize("half", [-4, -3])
 def test_a_half_that_dies_ends_the_demo_with_one_line(half: int) -> None:
     with running() as demo:
         os.kill(demo.children[half], signal.SIGKILL)
@@ -258,6 +326,20 @@ def test_a_half_that_dies_ends_the_demo_with_one_line(half: int) -> None:
         )
         assert code == 1
         assert demo.is_gone()
+
+
+def test_without_the_collector_there_is_no_history_and_a_hint() -> None:
+    program = (
+        "import sys; sys.modules['numpy'] = None; from trafficd.cli import main;"
+        " sys.exit(main(['demo', '--port', '0', '--seconds', '2']))"
+    )
+
+    with running(sys.executable, "-B", "-c", program) as demo:
+        assert demo.process.stdout is not None
+        said = demo.process.stdout.read()
+
+    assert demo.headline.endswith("; for a collector: pip install 'trafficd[collector]'")
+    assert "history" not in said
 
 
 def test_a_terminal_gets_a_table() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from trafficd.clock import Moment
+from trafficd.demo.fleet import FLEET
 from trafficd.demo.node import WINDOW_SECONDS, Node
 from trafficd.demo.recording import Recording
 from trafficd.demo.schedule import Closed, Moved, Opened, steps
@@ -20,7 +21,7 @@ class Exporter:
 
     def __init__(self) -> None:
         self._sent: list[Release] = []
-        settings = Node("fra-1", 9791, 14).settings
+        settings = Node(FLEET[0], 9791).settings
         self.recording = Recording(settings, self._sent.append, after(0))
 
     def releases(self) -> Iterator[Release]:

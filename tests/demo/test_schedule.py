@@ -43,3 +43,13 @@ def test_some_sessions_come_and_go_within_a_step() -> None:
     ]
 
     assert len(short) > 10
+
+
+def test_the_shared_link_moves_as_often_as_it_has_to() -> None:
+    moved = [
+        sum(isinstance(a, Moved) and a.link == SHARED_LINK for a in actions)
+        for actions in itertools.islice(steps("fra-1", 14, lambda: 2.5), 400)
+    ]
+
+    assert set(moved) == {2, 3}
+    assert 2.4 < sum(moved) / 400 < 2.6

@@ -65,6 +65,22 @@ def test_nothing_is_written_before_the_first_release() -> None:
     assert written == []
 
 
+def test_what_is_waited_for_is_one_line_until_it_is_there() -> None:
+    written: list[str] = []
+    lines = Lines(written.append)
+
+    for percent in range(3):
+        lines.note("loading", percent)
+    lines.note("loaded")
+
+    assert written == ["loading", "loaded"]
+
+
+def test_the_table_says_how_far_it_is() -> None:
+    assert "loading: 40 %" in table_of(VIEW, note=("loading", 40))
+    assert "loaded" in table_of(VIEW, note=("loaded", None))
+
+
 def test_the_table_fits_a_terminal_of_80_columns_and_rounds_nothing_up() -> None:
     shown = table_of(VIEW)
 
@@ -75,9 +91,11 @@ def test_the_table_fits_a_terminal_of_80_columns_and_rounds_nothing_up() -> None
     assert max(map(len, shown)) <= 80
 
 
-def table_of(view: View) -> list[str]:
+def table_of(view: View, *, note: tuple[str, int | None] | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=80)
     table = LiveTable(Live(console=console, auto_refresh=False), 300, 60.0)
+    if note is not None:
+        table.note(*note)
     table.begin("trafficd demo", [view])
     shown = io.StringIO()
     # What a live display draws last is all there is of it where there is no terminal.

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,15 @@ from functools import partial
 from pathlib import Path
 
 from trafficd.clock import Clock
+from trafficd.demo.fleet import Member, Span
+from trafficd.demo.loading import Loading, load
 from trafficd.demo.processes import Family
 from trafficd.service.notify import ServiceManager
 from trafficd.units import ListenAddress
 
-_WHAT_IT_NEEDS = ("cramjam", "google.protobuf")
+# The extra of that name: who has a part of it only is told to install it.
+_WHAT_IT_NEEDS = ("cramjam", "google.protobuf", "jinja2", "numpy", "plotly")
+_PATIENCE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,35 @@ class Place:
 
     @property
     def address(self) -> str:
-        """Its page."""
-        return f"http://{self.host}:{self.port}/metrics"
+        """The fleet for Prometheus."""
+        return f"{self.page}metrics"
+
+    @property
+    def page(self) -> str:
+        """The planning page."""
+        return f"http://{self.host}:{self.port}/"
+
+    @property
+    def write_path(self) -> str:
+        """Where nodes push to, in the address."""
+        return "/api/v1/write"
 
     @property
     def write_url(self) -> str:
         """Where nodes push to."""
-        return f"http://{self.host}:{self.port}/api/v1/write"
+        return f"http://{self.host}:{self.port}{self.write_path}"
+
+    @property
+    def database(self) -> Path:
+        """Its history."""
+        return self.folder / "collector.db"
+
+    def answers(self) -> bool:
+        """Return whether the collector is there."""
+        with contextlib.suppress(OSError):
+            socket.create_connection((self.host, self.port), _PATIENCE_SECONDS).close()
+            return True
+        return False
 
     def token_file(self, node: str) -> Path:
         """Return the file with the token of *node*."""
@@ -52,18 +79,40 @@ def collector_place(host: str, port: int) -> Iterator[Place]:
         yield Place(host, port, Path(folder))
 
 
-def start_collector(family: Family, place: Place, nodes: Sequence[str], clock: Clock) -> None:
-    """Let *nodes* write, each with a token of its own, and start the collector."""
+def let_write(place: Place, members: Sequence[Member]) -> None:
+    """Let *members* write, each with a token of its own."""
     from trafficd.collector.credentials import hash_of, new_token
     from trafficd.collector.store import Store
 
-    with contextlib.closing(Store(place.folder / "collector.db")) as store:
-        for node in nodes:
+    with contextlib.closing(Store(place.database)) as store:
+        for member in members:
             token = new_token()
-            # A word before the hyphen is where it stands, as in the nodes' own configuration.
-            store.add_node(node, node.partition("-")[0], hash_of(token))
-            place.token_file(node).write_text(token)
+            store.add_node(member.name, member.location, hash_of(token))
+            place.token_file(member.name).write_text(token)
+
+
+def start_collector(family: Family, place: Place, clock: Clock) -> None:
+    """Start the collector."""
     family.start("collector", partial(_collect, place, clock), keep=())
+
+
+def start_collector_with_history(
+    family: Family, place: Place, clock: Clock, members: Sequence[Member], span: Span
+) -> Loading:
+    """Start the collector, which takes releases once it has the history of *members*."""
+    loading = Loading()
+    teller = loading.teller
+    work = partial(_load_and_collect, place, clock, members, span, teller)
+    family.start("collector", work, keep=[teller.fileno()])
+    teller.close()
+    return loading
+
+
+def _load_and_collect(
+    place: Place, clock: Clock, members: Sequence[Member], span: Span, teller: socket.socket
+) -> None:
+    if load(place.database, members, span, teller):
+        _collect(place, clock)
 
 
 def _collect(place: Place, clock: Clock) -> None:
@@ -72,6 +121,6 @@ def _collect(place: Place, clock: Clock) -> None:
 
     settings = CollectorSettings(
         listen=(ListenAddress(f"{place.host}:{place.port}"),),
-        database=str(place.folder / "collector.db"),
+        database=str(place.database),
     )
     asyncio.run(run_collector(settings, ServiceManager({}), clock))

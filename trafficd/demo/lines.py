@@ -13,12 +13,19 @@ class Lines:
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
         self._shown: dict[str, int] = {}
+        self._noted = ""
 
     def begin(self, headline: str, views: Sequence[View]) -> None:
         """Say what runs, and where to look."""
         self._write(headline)
         for view in views:
             self._write(f"node={view.name} metrics={view.address}")
+
+    def note(self, sentence: str, _percent: int | None = None) -> None:
+        """Write *sentence*, once."""
+        if sentence != self._noted:
+            self._noted = sentence
+            self._write(sentence)
 
     def show(self, _utc_seconds: float, views: Sequence[View]) -> None:
         """Write the releases that were not written yet."""

@@ -1,17 +1,20 @@
 """One node of the demo: its traffic, its reader and its exporter, each a process."""
 
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 from trafficd.config import AgentSettings, parse_config
 from trafficd.demo.clock import FastClock
 from trafficd.demo.collector import Place
+from trafficd.demo.fleet import Member
 from trafficd.demo.halves import count, serve
 from trafficd.demo.laboratory import Laboratory
 from trafficd.demo.processes import Family
 from trafficd.demo.recording import Recording
-from trafficd.demo.schedule import steps
+from trafficd.demo.rhythm import busy
+from trafficd.demo.schedule import STEP_SECONDS, Action, session_bytes, shared_bytes, steps
 from trafficd.demo.traffic import Nobody, Traffic
 from trafficd.demo.truth import Reporter
 from trafficd.errors import TrafficdError
@@ -28,11 +31,16 @@ _READY_SECONDS = 20.0
 _READY = b"ready"
 _MESSAGE_BYTES = 512
 
+# Of the steps of a window, so many are played: the traffic stands still around its end.
+_PLAYED = 0.95
+# The shared link always moves something now and then.
+_LEAST = 0.1
+
 _CONFIGURATION = """
 node: {{name: {name}, location: {location}}}
 window: {window}s
 links:
-  - {{name: eth0, role: uplink, capacity: 1Gbit}}
+  - {{name: eth0, role: uplink, capacity: {capacity}bit}}
   - {{name: wg*, class: wireguard, population: shared}}
   - {{name: ppp*, class: ppp, population: per-session}}
 metrics: {{listen: ["{host}:{port}"]}}
@@ -44,22 +52,24 @@ push: [{{name: collector, url: "{url}", bearer_token_file: "{token_file}"}}]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a node is: its name, its port on loopback, and how many sessions stay on it.
+    """What a node is, and its port on loopback; it pushes to *collector*, if there is one."""
 
-    It pushes to *collector*, if there is one.
-    """
-
-    name: str
+    member: Member
     port: int
-    residents: int
     collector: Place | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.member.name
 
     @property
     def settings(self) -> AgentSettings:
         """The agent's configuration of this node."""
         text = _CONFIGURATION.format(
             name=self.name,
-            location=self.name.partition("-")[0],
+            location=self.member.location,
+            capacity=self.member.capacity_bits_per_second,
             window=WINDOW_SECONDS,
             host=HOST,
             port=self.port,
@@ -127,6 +137,25 @@ def start_exporter(family: Family, node: Node, clock: FastClock, releases: socke
     releases.close()
 
 
+def shared_times(member: Member, at: float, speed: float) -> float:
+    """Return how often the shared link has to move something in a step.
+
+    Then the node moves what its past ends with, at that time of the day; the sessions, without
+    whom there would be no release, move the same at any.
+    """
+    steps_a_window = WINDOW_SECONDS / speed / STEP_SECONDS * _PLAYED
+    wanted = member.level_bytes * busy(at, member.busiest_hour) / steps_a_window
+    return max(_LEAST, (wanted - session_bytes(member.residents)) / shared_bytes())
+
+
+def _steps(node: Node, clock: FastClock) -> Iterator[list[Action]]:
+    return steps(
+        node.name,
+        node.member.residents,
+        lambda: shared_times(node.member, clock.now().utc_seconds, clock.speed),
+    )
+
+
 def _pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -148,7 +177,7 @@ def _run_laboratory(node: Node, clock: FastClock, channel: socket.socket) -> Non
         clock,
         window_seconds=WINDOW_SECONDS,
         timekeeper=Nobody(),
-    ).play(steps(node.name, node.residents))
+    ).play(_steps(node, clock))
 
 
 def _run_recording(
@@ -164,4 +193,4 @@ def _run_recording(
         clock,
         window_seconds=WINDOW_SECONDS,
         timekeeper=recording,
-    ).play(steps(node.name, node.residents))
+    ).play(_steps(node, clock))

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 STEP_SECONDS = 0.05
@@ -15,6 +15,8 @@ _MEAN_STEPS = 160
 # One step in four has a client that comes, asks for one thing and is gone in milliseconds.
 _SHORT_SESSIONS = 0.25
 _PACKET_BYTES = range(4000, 8800)
+# The fewest and the most packets in a step, from a client and to it.
+_SESSION, _SHORT, _SHARED = ((0, 1), (1, 3)), ((1, 3), (1, 9)), ((0, 2), (2, 6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +46,32 @@ class Closed:
 Action = Opened | Moved | Closed
 
 
-def steps(seed: str, residents: int) -> Iterator[list[Action]]:
+def _once() -> float:
+    return 1.0
+
+
+def steps(seed: str, residents: int, shared: Callable[[], float] = _once) -> Iterator[list[Action]]:
     """Yield what happens in each step, for ever.
 
     Shape: the shared link is there from the first step on, and about *residents* sessions are open
-    at a time. A session's link has the lowest number that is free, as pppd gives it.
+    at a time. A session's link has the lowest number that is free, as pppd gives it. The shared
+    link moves something *shared* times in a step, on the mean.
     """
     chance = random.Random(seed)  # noqa: S311  # a story that repeats, not a secret
     left: dict[str, int] = {}
     actions: list[Action] = [Opened(SHARED_LINK, _PACKET_BYTES[-1])]
     while True:
-        actions.append(Moved(SHARED_LINK, chance.randint(0, 2), chance.randint(2, 6)))
+        times = int(shared() + chance.random())
+        actions.extend(_moved(SHARED_LINK, _SHARED, chance) for _ in range(times))
         while len(left) < residents:
             link = _lowest_free(left)
             left[link] = 1 + int(chance.expovariate(1 / _MEAN_STEPS))
             actions.append(Opened(link, chance.choice(_PACKET_BYTES)))
-        actions.extend(Moved(link, chance.randint(0, 1), chance.randint(1, 3)) for link in left)
+        actions.extend(_moved(link, _SESSION, chance) for link in left)
         if chance.random() < _SHORT_SESSIONS:
             link = _lowest_free(left)
             actions.append(Opened(link, chance.choice(_PACKET_BYTES)))
-            actions.append(Moved(link, chance.randint(1, 3), chance.randint(1, 9)))
+            actions.append(_moved(link, _SHORT, chance))
             actions.append(Closed(link))
         for link in list(left):
             left[link] -= 1
@@ -72,6 +80,29 @@ def steps(seed: str, residents: int) -> Iterator[list[Action]]:
                 actions.append(Closed(link))
         yield actions
         actions = []
+
+
+def session_bytes(residents: int) -> float:
+    """Return what all sessions move in a step, on the mean."""
+    packet = (_PACKET_BYTES[0] + _PACKET_BYTES[-1]) / 2
+    return packet * (residents * _mean(_SESSION) + _SHORT_SESSIONS * _mean(_SHORT))
+
+
+def shared_bytes() -> float:
+    """Return what the shared link moves each time, on the mean."""
+    return _PACKET_BYTES[-1] * _mean(_SHARED)
+
+
+_Packets = tuple[tuple[int, int], tuple[int, int]]
+
+
+def _mean(packets: _Packets) -> float:
+    return sum(low + high for low, high in packets) / 2
+
+
+def _moved(link: str, packets: _Packets, chance: random.Random) -> Moved:
+    received, transmitted = packets
+    return Moved(link, chance.randint(*received), chance.randint(*transmitted))
 
 
 def _lowest_free(taken: dict[str, int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +32,7 @@ class LiveTable:
         self._window_seconds = window_seconds
         self._speed = speed
         self._headline = ""
+        self._note = ""
 
     @classmethod
     @contextmanager
@@ -46,14 +47,20 @@ class LiveTable:
         self._headline = headline
         self.show(None, views)
 
+    def note(self, sentence: str, percent: int | None = None) -> None:
+        """Have *sentence* stand under the headline from the next table on."""
+        self._note = sentence if percent is None else f"{sentence}: {percent} %"
+
     def show(self, utc_seconds: float | None, views: Sequence[View]) -> None:
         """Draw the table anew."""
-        parts = (
+        parts: list[RenderableType] = [
             Text(self._headline, style="bold"),
             Text(f"{self._time(utc_seconds)}\n"),
             _table(views),
             Text(_LEGEND, style="dim"),
-        )
+        ]
+        if self._note:
+            parts.insert(1, Text(self._note, style="bold"))
         self._live.update(Group(*parts), refresh=True)
 
     def _time(self, utc_seconds: float | None) -> str:
