@@ -1,6 +1,7 @@
-# make run     a demonstration: lab nodes with real packets, /metrics on loopback, Ctrl-C ends it
+# make run     a demonstration: lab nodes with real packets, a collector's planning page; Ctrl-C ends it
 # make test    format, lint, types, and every test, against the built wheel
-# make test-system  Debian 12's kernel in QEMU, its systemd in a container, real VPN servers; as root
+# make test-system  Debian 12's kernel in QEMU, its systemd in a container, real VPN servers, real
+#              engines, Chromium; as root
 # make deb     the packages trafficd and trafficd-collector for Debian 12, in this directory
 # make bench   the numbers that the README quotes
 # make lock    write requirements/*.txt anew, with hashes

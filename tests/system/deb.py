@@ -34,14 +34,18 @@ class Package:
     content: bytes
 
 
-@lru_cache(maxsize=2)
 def packages_of_this_tree(version: str = trafficd.__version__) -> Mapping[str, Package]:
     """Return both packages by their names; they are made once in a run of tests."""
+    return _packages(version)
+
+
+@lru_cache(maxsize=2)
+def _packages(version: str) -> Mapping[str, Package]:
     return built(ROOT, copy_of_this_tree(version), version)
 
 
 @lru_cache(maxsize=2)
-def copy_of_this_tree(version: str = trafficd.__version__) -> Path:
+def copy_of_this_tree(version: str) -> Path:
     """Return where the tree is that the packages were made from; it stays as long as the tests."""
     place = tempfile.mkdtemp(prefix="trafficd-")
     atexit.register(shutil.rmtree, place)

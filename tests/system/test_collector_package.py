@@ -120,6 +120,11 @@ def show(machine: Container, name: str) -> str:
     return machine.run(*words).stdout.strip()
 
 
+def planners(machine: Container) -> list[str]:
+    """Return the processes that plan."""
+    return machine.run("pgrep", "-f", "[t]rafficd.planning.worker", check=False).stdout.split()
+
+
 def is_active(machine: Container) -> bool:
     return show(machine, "ActiveState") == "active"
 
@@ -128,6 +133,29 @@ def owners(machine: Container) -> set[str]:
     """Return who owns the directory of the database and all in it."""
     found = machine.run("find", "/var/lib/trafficd/", "-printf", "%U:%G\n")
     return set(found.stdout.split())
+
+
+def test_an_installed_collector_plans_in_a_process_that_goes_first_where_memory_is_short(
+    machine: Container, package: Package
+) -> None:
+    install(machine, package)
+    machine.until(lambda: ask(machine, "/api/v1/plan")[0] == 200, 60, "a plan")
+    status, page = ask(machine, "/")
+    (planner,) = planners(machine)
+    score = machine.run("cat", f"/proc/{planner}/oom_score_adj").stdout.strip()
+
+    # As the kernel does where there is no memory.
+    machine.run("kill", "-KILL", planner)
+    machine.until(
+        lambda: ask(machine, "/api/v1/plan/what-if?growth=1") and planners(machine),
+        60,
+        "another process that plans",
+    )
+
+    assert (status, score) == (200, "1000")
+    assert "no node has a day that is over" in page
+    assert is_active(machine)
+    assert show(machine, "NRestarts") == "0"
 
 
 def test_an_installed_collector_serves_and_knows_nodes_as_they_are_added_and_revoked(
