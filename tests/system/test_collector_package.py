@@ -245,7 +245,7 @@ def test_a_copy_made_by_root_is_put_back_and_the_service_goes_on_with_it(
     machine.run("systemctl", "start", UNIT)
     until_taken(machine, token, 8 * MIB, at)
 
-    (put_back,) = blocks("Copy it with `backup COPY`", "### What to expect")
+    (put_back,) = blocks("Copy it with `backup COPY`", "### Alerts and dashboards")
     machine.run("sh", "-euc", put_back)
     before = shown(machine)
     until_taken(machine, token, 9 * MIB, at)

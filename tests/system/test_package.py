@@ -193,7 +193,11 @@ def files(machine: Container) -> dict[str, str]:
 def test_the_same_tree_gives_the_same_packages_wherever_it_lies(tmp_path: Path) -> None:
     once = packages_of_this_tree()
 
-    again = built(copy_of_this_tree(trafficd.__version__), tmp_path / "elsewhere" / "tree", trafficd.__version__)
+    again = built(
+        copy_of_this_tree(trafficd.__version__),
+        tmp_path / "elsewhere" / "tree",
+        trafficd.__version__,
+    )
 
     assert again == once
 

@@ -156,8 +156,20 @@ def test_totals_are_pushed_to_engines_as_the_readme_says(node: Stage) -> None:
         node.until_arrived('job=""', port)
 
 
+def test_alerts_are_loaded_as_the_readme_says(node: Stage) -> None:
+    (block,) = blocks("### Alerts and dashboards", "### What to expect")
+    for file in (ROOT / "config/prometheus").iterdir():
+        node.machine.write(f"/var/tmp/config/prometheus/{file.name}", file.read_bytes())
+
+    said = node.execute(block)
+
+    url = "http://127.0.0.1:9090/api/v1/rules?type=alert"
+    node.machine.until(lambda: "TrafficdNodeLate" in node.get(url), 60, "the alerts")
+    assert "FAILED" not in said
+
+
 def test_totals_are_pushed_to_a_collector_as_the_readme_says(node: Stage) -> None:
-    central, on_node, _ = blocks("**A collector of your own**", "### What to expect")
+    central, on_node, _ = blocks("**A collector of your own**", "### Alerts and dashboards")
     keys = new_identity("traffic.example.net")
     node.machine.write("/etc/trafficd/collector-tls/server.crt", keys.certificate, 0o600)
     node.machine.write("/etc/trafficd/collector-tls/server.key", keys.key, 0o600)
