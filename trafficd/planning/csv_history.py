@@ -17,6 +17,13 @@ from trafficd.planning.daily import DailySeries
 
 # A century: what is longer is a typing mistake in a year.
 _MOST_DAYS = 36_525
+# A hundred megabytes in memory: a thousand series over thirty years.
+_MOST_VALUES = 12_000_000
+_LAST_YEAR = 9900
+# Far beyond all traffic, in whatever unit; the squares of what is larger have no number.
+_LARGEST = 1e100
+# Of what stands in a cell, so much is quoted.
+_MOST_QUOTED = 40
 
 
 def read_csv(file: Path) -> list[DailySeries]:
@@ -54,6 +61,10 @@ def _parsed(lines: Iterable[str], source: str) -> list[DailySeries]:
     if days > _MOST_DAYS:
         raise HistoryError(f"{source}: from {first} to {last} is more than a century")
     missing = [math.nan] * len(names)
+    if days * len(names) > _MOST_VALUES:
+        raise HistoryError(
+            f"{source}: {len(names):,} series over {days:,} days are too many; keep fewer columns"
+        )
     table = np.array([rows.get(first + timedelta(days=each), missing) for each in range(days)])
     return [DailySeries(name, first, table[:, column]) for column, name in enumerate(names)]
 
@@ -62,17 +73,25 @@ def _names(header: list[str], source: str) -> list[str]:
     heading, *names = [each.strip() for each in header] or [""]
     if heading != "date" or not names:
         raise HistoryError(f"{source}: the first line has to be: date, then a name a series")
+    known: set[str] = set()
     for name in names:
-        if not name or names.count(name) > 1:
-            raise HistoryError(f"{source}: each series takes a name of its own; {name!r} is none")
+        if not name or name in known or not name.isprintable():
+            raise HistoryError(
+                f"{source}: each series takes a name of its own; {_quoted(name)} is none"
+            )
+        known.add(name)
     return names
 
 
 def _day(cell: str, where: str) -> date:
     try:
-        return date.fromisoformat(cell.strip())
+        day = date.fromisoformat(cell.strip())
     except ValueError as error:
-        raise HistoryError(f"{where}: {cell!r} is not a date like 2026-11-24") from error
+        raise HistoryError(f"{where}: {_quoted(cell)} is not a date like 2026-11-24") from error
+    # A forecast goes on from there, for years.
+    if day.year > _LAST_YEAR:
+        raise HistoryError(f"{where}: {day} is too late for days after it")
+    return day
 
 
 def _value(cell: str, where: str) -> float:
@@ -81,7 +100,14 @@ def _value(cell: str, where: str) -> float:
     try:
         value = float(cell)
     except ValueError as error:
-        raise HistoryError(f"{where}: {cell!r} is not a number") from error
-    if not 0 <= value < math.inf:
-        raise HistoryError(f"{where}: {cell} is not a finite number from 0 on")
+        raise HistoryError(f"{where}: {_quoted(cell)} is not a number") from error
+    if not 0 <= value <= _LARGEST:
+        raise HistoryError(
+            f"{where}: {_quoted(cell)} is not a number from 0 to {_LARGEST:g}; leave it empty where"
+            " nothing is known"
+        )
     return value
+
+
+def _quoted(cell: str) -> str:
+    return repr(cell if len(cell) <= _MOST_QUOTED else f"{cell[:_MOST_QUOTED]}…")
