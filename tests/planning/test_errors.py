@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trafficd.planning.errors import KnownErrors, between, knots, restlessness
+from trafficd.planning.errors import KnownErrors, between, in_units, knots, restlessness
 
 
 def reaching(wanted: float, ranked: list[tuple[float, float]]) -> float:
@@ -76,3 +76,11 @@ def test_knots_reach_from_tomorrow_to_the_horizon() -> None:
         assert np.all(np.diff(found) > 0)
     every = np.arange(1, 91)
     assert between(knots(90), np.log(knots(90)), every) == pytest.approx(np.log(every))
+
+
+def test_an_error_from_a_quiet_time_counts_for_five_times_itself_or_for_nothing() -> None:
+    errors, restless = np.array([[1.0], [1.0], [1.0]]), np.array([0.03, 0.1, 2.0])
+
+    found = in_units(errors, restless, 1.0)
+
+    np.testing.assert_array_equal(found.ravel(), [np.nan, 5.0, 0.5])

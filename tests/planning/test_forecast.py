@@ -1,5 +1,6 @@
 """The forecast: what it may know, what it refuses, and that its bands hold what they say."""
 
+import math
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -84,9 +85,20 @@ def test_days_without_traffic_and_days_unknown_are_both_no_level() -> None:
         (np.array([]), "0 days with traffic; a forecast takes 28"),
         (np.zeros(400), "0 days with traffic; a forecast takes 28"),
         (np.full(400, np.nan), "0 days with traffic; a forecast takes 28"),
+        (np.ones(1), "^1 day with traffic; a forecast takes 28"),
         (growing(27), "27 days with traffic; a forecast takes 28"),
         (np.concatenate([growing(300), np.zeros(14)]), "no traffic in the last 14 days"),
         (growing(50), "50 days of history carry a forecast of 25 days, half of them, not of 30"),
+        (
+            np.concatenate([growing(70), np.full(10, np.nan)]),
+            f"70 days of history carry a forecast of 35 days from {FIRST + timedelta(days=69)} on",
+        ),
+        (
+            np.concatenate([growing(60), np.full(30, np.nan)]),
+            f"nothing is known since {FIRST + timedelta(days=59)}, and 60 days of history carry",
+        ),
+        (np.concatenate([np.full(100, 5.0), [5e9]]), "as it never did before"),
+        (np.repeat(np.tile([1e-300, 1e100], 10), 10), "as it never did before"),
     ],
 )
 def test_a_history_that_does_not_carry_it_is_refused_with_the_reason(
@@ -119,3 +131,26 @@ def test_a_series_that_never_moves_is_forecast_to_stay() -> None:
 
     np.testing.assert_allclose(found.point, 5.0)
     assert np.all(found.high[0.95] / found.low[0.95] < 1.05)
+
+
+def test_a_forecast_begins_after_the_last_day_though_nothing_is_known_of_some() -> None:
+    values = growing(200)
+    holed = values.copy()
+    holed[-5:] = np.nan
+
+    found, longer = forecast(series(holed), 30), forecast(series(values[:-5]), 35)
+
+    assert found.first == series(values).last + timedelta(days=1)
+    np.testing.assert_array_equal(found.point, longer.point[5:])
+
+
+def test_a_series_that_was_all_quiet_once_has_bands_of_what_came() -> None:
+    chance = np.random.default_rng(5)
+    quiet = np.full(200, 1e6)
+    busy = 5e9 * np.exp(0.1 * chance.standard_normal(200))
+
+    found = forecast(series(np.concatenate([quiet, busy])), 90)
+
+    # What a day of them is off in the one case of ten or forty, and ninety days no more.
+    assert np.all(found.high[0.8] < found.point * math.exp(1.3 * 0.1 * math.sqrt(90)))
+    assert np.all(found.high[0.95] < found.point * math.exp(2.0 * 0.1 * math.sqrt(90)))

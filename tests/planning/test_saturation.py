@@ -104,3 +104,36 @@ def test_edges_only_rise_and_do_not_cross() -> None:
     assert np.all(np.diff(least) >= 0)
     assert np.all(np.diff(most) >= 0)
     assert np.all(least <= most)
+
+
+def test_a_window_is_of_days_to_come_though_nothing_is_known_of_the_last() -> None:
+    values = growing(800, a_year=1.5, noise=0.01)
+    end = series(values)
+    late = values.copy()
+    late[-60:] = np.nan
+    now = float(values[-67:-60].max())
+    marks = [now * 0.9, now * 1.02, now * 1.07, now * 1.2]
+
+    reached, past, running, later = saturation(Method(series(late)), marks)
+
+    known = end.last - timedelta(days=60)
+    assert reached.reason == f"it is reached already, in the last seven days up to {known}"
+    assert past.reason == f"it may be reached already: nothing is known since {known}"
+    assert running.first == end.last + timedelta(days=1)
+    assert running.last
+    assert running.last > running.first
+    (expected,) = saturation(Method(series(values[:-60])), marks[3:])
+    assert (later.first, later.last) == (expected.first, expected.last)
+
+
+def test_nothing_is_made_up_for_a_series_that_was_all_quiet_once() -> None:
+    chance = np.random.default_rng(5)
+    quiet = np.full(200, 1e6)
+    busy = 5e9 * np.exp(0.1 * chance.standard_normal(200))
+
+    (found,) = saturation(Method(series(np.concatenate([quiet, busy]))), [1e11])
+    (at_once,) = saturation(Method(series(np.concatenate([quiet, busy[:1]]))), [1e11])
+
+    assert found.first is None
+    assert "as it never did before" not in found.reason
+    assert "as it never did before" in at_once.reason

@@ -15,6 +15,12 @@ from trafficd.planning.daily import Days, Floats
 _DAYS_OF_RESTLESSNESS = 120
 # A series that never moves has bands all the same.
 _LEAST_RESTLESSNESS = 1e-3
+# An error from a quieter time counts for so many times itself at the most, and one from a time that
+# was so much quieter for nothing: what hardly moved at all is no measure of what does. On the Tor
+# network's traffic it is 2.4 times at the most.
+_MOST_TIMES, _ANOTHER_TIME = 5.0, 30.0
+# What is said where no error is known that measures what may come.
+UNSETTLED = "it goes up and down as it never did before, and nothing tells yet how far it may go"
 # Errors of many days ahead overlap, so that it takes longer to see as many.
 _HALF_LIFE_DAYS, _HALF_LIVES_AHEAD = 150.0, 2.0
 # Errors from before the method knew anything say nothing of it.
@@ -49,6 +55,17 @@ def restlessness(one_day_errors: Floats) -> Floats:
     mean = (total[ends] - total[begins]) / np.maximum(count[ends] - count[begins], 1)
     mean_or_least: Floats = np.maximum(mean, _LEAST_RESTLESSNESS)
     return mean_or_least
+
+
+def in_units(errors: Floats, restless: Floats, now: float) -> Floats:
+    """Return *errors* in units of how restless the series was when they were made, or is *now*.
+
+    Shape: errors[made, ahead], restless[made]; NaN for those that are no measure of now.
+    """
+    units = np.maximum(restless, now / _MOST_TIMES)
+    units[restless < now / _ANOTHER_TIME] = np.nan
+    found: Floats = errors / units[:, np.newaxis]
+    return found
 
 
 class KnownErrors:

@@ -4,6 +4,8 @@ A band of 80 % is one that held 80 % of the days so far ahead in the series' own
 this method from what was known then. A history that cannot carry that is refused with the reason.
 """
 
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,18 +15,23 @@ import numpy as np
 from trafficd.errors import HistoryTooShortError
 from trafficd.planning.daily import DailySeries, Days, Floats, trimmed
 from trafficd.planning.errors import (
+    UNSETTLED,
     WARM_UP_DAYS,
     KnownErrors,
     between,
+    in_units,
     knots,
     restlessness,
 )
 from trafficd.planning.fit import Fit, fit
+from trafficd.planning.wording import counted
 
 SHARES = (0.8, 0.95)
 FEWEST_DAYS = 28
 # Of the last days some must have seen traffic, or what was says nothing of what is.
 _RECENT_DAYS = 14
+# Of a number that a float still holds.
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,19 @@ class Forecast:
 class Method:
     """The method, on every day of a series.
 
-    Raises: HistoryTooShortError if there are too few days with traffic.
+    Units: *unknown_days* are those at the end of which nothing is known.
+    Raises: HistoryTooShortError if there are too few days with traffic, or it was too long ago.
     """
 
     def __init__(self, series: DailySeries) -> None:
         self.series = trimmed(series)
         self.fit = _checked_fit(self.series)
+        self.unknown_days = (series.last - self.series.last).days
+        if self.unknown_days >= self.carries_days:
+            raise HistoryTooShortError(
+                f"nothing is known since {self.series.last}, and {counted(len(self.fit.logs))} of "
+                f"history carry a forecast of {counted(self.carries_days)}, half of them"
+            )
         days: Days = np.arange(len(self.series.values))
         self.made = days[WARM_UP_DAYS:]
         self.restlessness = restlessness(errors_ahead(self.fit, days, np.ones(1, int), 0.0)[:, 0])
@@ -73,22 +87,43 @@ class Method:
         return len(self.series.values) // 2
 
     def forecasts(self, horizon: int, made: list[int]) -> Iterator[Forecast]:
-        """Yield the forecast of *horizon* days as it would have been made on each day *made*."""
+        """Yield the forecast of *horizon* days as it would have been made on each day *made*.
+
+        Raises: HistoryTooShortError if nothing tells how far off one may be.
+        """
         ahead = knots(horizon)
         every: Days = np.arange(1, horizon + 1)
         for day in made:
             belief = float(self.fit.belief[day])
             (centre,) = self.fit.expected(np.array([day]), every, belief)
+            now = float(self.restlessness[day])
             # Of the method as it is on that day, which believes more of a slope than it did before.
             errors = np.abs(errors_ahead(self.fit, self.made, ahead, belief))
-            errors /= self.restlessness[self.made, np.newaxis]
+            errors = in_units(errors, self.restlessness[self.made], now)
             known = KnownErrors(errors, self.made, ahead, day)
             low, high = {}, {}
             for share in SHARES:
-                off = known.exceeded_by_few(share)
-                off = between(ahead, off, every) * self.restlessness[day]
+                off = between(ahead, known.exceeded_by_few(share), every) * now
+                # NaN is no number either.
+                if not np.max(centre + off) <= _LARGEST_LOG:
+                    raise HistoryTooShortError(UNSETTLED)
                 low[share], high[share] = np.exp(centre - off), np.exp(centre + off)
             yield Forecast(self.series.day(day + 1), np.exp(centre), low, high)
+
+    def forecast(self, horizon: int) -> Forecast:
+        """Return the forecast of the *horizon* days after the last of the series, known or not.
+
+        Raises: HistoryTooShortError if the history does not carry it.
+        """
+        days, unknown = len(self.series.values), self.unknown_days
+        if horizon + unknown > self.carries_days:
+            since = f" from {self.series.last} on" if unknown else ""
+            raise HistoryTooShortError(
+                f"{counted(days)} of history carry a forecast of {self.carries_days} days{since}, "
+                f"half of them, not of {horizon}"
+            )
+        (made,) = self.forecasts(horizon + unknown, [days - 1])
+        return made.after(unknown)
 
 
 def forecast(series: DailySeries, horizon: int) -> Forecast:
@@ -96,15 +131,7 @@ def forecast(series: DailySeries, horizon: int) -> Forecast:
 
     Raises: HistoryTooShortError if the history does not carry it.
     """
-    method = Method(series)
-    unknown = (series.last - method.series.last).days
-    if horizon + unknown > method.carries_days:
-        raise HistoryTooShortError(
-            f"{len(method.series.values)} days of history carry a forecast of "
-            f"{method.carries_days} days, half of them, not of {horizon}"
-        )
-    (made,) = method.forecasts(horizon + unknown, [len(method.series.values) - 1])
-    return made.after(unknown)
+    return Method(series).forecast(horizon)
 
 
 def errors_ahead(fitted: Fit, made: Days, ahead: Days, belief: float) -> Floats:
@@ -125,7 +152,7 @@ def _checked_fit(series: DailySeries) -> Fit:
     moved = int(np.count_nonzero(values > 0))
     if moved < FEWEST_DAYS:
         raise HistoryTooShortError(
-            f"{moved} days with traffic; a forecast takes {FEWEST_DAYS} at the least"
+            f"{counted(moved)} with traffic; a forecast takes {FEWEST_DAYS} at the least"
         )
     if not np.any(values[-_RECENT_DAYS:] > 0):
         raise HistoryTooShortError(f"no traffic in the last {_RECENT_DAYS} days it was seen")

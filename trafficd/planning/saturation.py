@@ -13,9 +13,10 @@ from datetime import date, timedelta
 import numpy as np
 
 from trafficd.planning.daily import Days, Floats
-from trafficd.planning.errors import KnownErrors, between, knots
+from trafficd.planning.errors import UNSETTLED, KnownErrors, between, in_units, knots
 from trafficd.planning.fit import WEEK, Fit
 from trafficd.planning.forecast import Method
+from trafficd.planning.wording import counted
 
 # The window is to hold four times in five. Of the rest, less comes before it than after: an order
 # that is late costs more than one that is early.
@@ -50,7 +51,9 @@ def saturation(method: Method, thresholds: Iterable[float], drift: float = 0.0) 
     day = len(series.values) - 1
     horizon = method.carries_days
     least, most = Highest(method, day, horizon).edges(drift)
-    recent = series.values[-WEEK:]
+    recent, unknown = series.values[-WEEK:], method.unknown_days
+    end = series.day(day + unknown)
+    carried = f"in {counted(horizon)}, the most that {counted(day + 1)} of history carry"
     found = []
     for threshold in thresholds:
         # A threshold of nothing is reached on any day.
@@ -58,20 +61,21 @@ def saturation(method: Method, thresholds: Iterable[float], drift: float = 0.0) 
         is_reached = bool(np.nanmax(recent) >= threshold)
         if is_reached:
             reason = "it is reached already, in the last seven days"
+            if unknown:
+                reason += f" up to {series.last}"
+        elif np.isnan(most[-1] + least[-1]):
+            reason = UNSETTLED
         elif most[-1] < mark:
-            reason = (
-                f"it is not reached in {horizon} days, the most that "
-                f"{len(series.values)} days of history carry"
-            )
+            reason = f"it is not reached {carried}"
         elif least[-1] < mark:
-            reason = (
-                f"it may not be reached at all: in {horizon} days, the most that "
-                f"{len(series.values)} days of history carry, growth may be zero"
-            )
+            reason = f"it may not be reached at all: {carried}, growth may be zero"
         else:
             first, last = (series.day(day + 1 + int(np.argmax(e >= mark))) for e in (most, least))
-            found.append(Saturation(threshold, first, last, ""))
-            continue
+            if last > end:
+                first = max(first, end + timedelta(days=1))
+                found.append(Saturation(threshold, first, last, ""))
+                continue
+            reason = f"it may be reached already: nothing is known since {series.last}"
         found.append(Saturation(threshold, None, None, reason, is_reached))
     return found
 
@@ -87,7 +91,9 @@ class Highest:
         self._belief = float(method.fit.belief[day])
         came = highest_ahead(method.fit.logs, self._ahead)[method.made]
         errors = came - highest_expected(method.fit, method.made, self._ahead, self._belief)
-        self._errors = errors / method.restlessness[method.made, np.newaxis]
+        self._errors = in_units(
+            errors, method.restlessness[method.made], float(method.restlessness[day])
+        )
 
     def edges(self, drift: float = 0.0) -> tuple[Floats, Floats]:
         """Return what the highest day so far is at the least and at the most, for each day ahead.

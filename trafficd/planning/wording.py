@@ -35,6 +35,11 @@ def day(when: date | None) -> str:
     return NOTHING if when is None else when.isoformat()
 
 
+def counted(days: int) -> str:
+    """Return a number of days."""
+    return "1 day" if days == 1 else f"{days} days"
+
+
 def _three_digits(number: float) -> str:
     digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
     return f"{number:.{digits}f}"
