@@ -179,6 +179,23 @@ async def test_users_may_read_pages_and_nodes_may_write(tmp_path: Path) -> None:
     assert {answer.headers["X-Frame-Options"] for answer in answers} == {"deny"}
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/fleet", "/what-if", "/api/v1/plan", "/static/0/site.css", "/nothing"]
+)
+async def test_the_plan_is_for_users_as_well(tmp_path: Path, path: str) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    file = tmp_path / "web.yml"
+    file.write_text(f'basic_auth_users: {{planner: "{hashed}"}}\n')
+    login = f"Basic {base64.b64encode(b'planner:secret').decode()}"
+
+    async with collecting(web=load_web_config(file)) as served:
+        refused = await served.ask(request(b"", {}, line=f"HEAD {path}"))
+        allowed = await served.ask(request(b"", {"Authorization": login}, line=f"HEAD {path}"))
+
+    assert refused.status == 401
+    assert allowed.status in (503, 404)
+
+
 async def test_strangers_who_begin_no_handshake_take_little_memory(folder: Path) -> None:
     strangers = 20
     async with serving(folder, f"{TLS}}}\n") as served, AsyncExitStack() as lines:

@@ -22,13 +22,13 @@ from trafficd.errors import HistoryError
 from trafficd.planning.document import Plan, WhatIf
 from trafficd.planning.questions import LENGTH_BYTES, Question, Reply, Settings
 
-# How old what the page says of a node's last release may be.
-_LOOK_SECONDS = 60.0
+# How old what the page says of a node's last release may be, on the collector's clock.
+_LOOK_SECONDS = 300.0
 # A first look may have to read years of a thousand nodes.
 _PLAN_SECONDS, _WHAT_IF_SECONDS = 900.0, 60.0
 _AGAIN_SECONDS = 10.0
 _END_SECONDS = 2.0
-_AWAY = "the plan cannot be computed at the moment; it is tried again every minute"
+_AWAY = "the plan cannot be computed at the moment; try again in a minute"
 
 
 class _AwayError(Exception):
@@ -85,7 +85,7 @@ class Planner:
                     self._plan = reply.plan
             except _AwayError:
                 pause = _AGAIN_SECONDS
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause / self._clock.speed)
 
     async def close(self) -> None:
         """End the process."""

@@ -55,7 +55,8 @@ class Measure(StrEnum):
 class Place:
     """An uplink, a location or the fleet.
 
-    Shape: the series have the same days; *nodes* are those that are there on the last day, by name.
+    Shape: the series have the same days; *nodes* are those that are there on the last day, by name,
+    none where all have left.
     Units: bits per second; *capacity* is that of the last day, 0 where none is stated; *recent_p95*
     is of the slots of the last 30 days, the nodes' own added up; None where none states a capacity.
     *last_release_at* is UTC seconds, the newest of all.
@@ -75,6 +76,15 @@ class Place:
     def series(self, measure: Measure) -> DailySeries:
         """Return the series of *measure*."""
         return self.p95 if measure is Measure.P95 else self.mean
+
+    @property
+    def lack(self) -> str:
+        """Why nothing can be told of what is to come, whatever its days are; empty if it can."""
+        if self.nodes:
+            return ""
+        known = np.flatnonzero(~np.isnan(self.mean.values))
+        since = f"since {self.mean.day(int(known[-1]))}" if len(known) else "that is whole"
+        return f"no node is here any more: no day is known {since}"
 
 
 @dataclass(frozen=True)
