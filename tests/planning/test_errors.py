@@ -84,3 +84,13 @@ def test_an_error_from_a_quiet_time_counts_for_five_times_itself_or_for_nothing(
     found = in_units(errors, restless, 1.0)
 
     np.testing.assert_array_equal(found.ravel(), [np.nan, 5.0, 0.5])
+
+
+def test_of_a_young_history_half_as_many_are_enough_and_hardly_any_are_none() -> None:
+    ahead = np.array([1, 7, 14])
+    # Days 14 to 27: 13, 7 and 0 errors are known.
+    made = np.arange(14, 28)
+    errors = np.ones((len(made), len(ahead)))
+
+    assert KnownErrors(errors, made, ahead, 27).exceeded_by_few(0.8).tolist() == [1.0, 1.0, 2.0]
+    assert np.isnan(KnownErrors(errors, made, ahead, 23).exceeded_by_few(0.8)).all()

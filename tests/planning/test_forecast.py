@@ -154,3 +154,13 @@ def test_a_series_that_was_all_quiet_once_has_bands_of_what_came() -> None:
     # What a day of them is off in the one case of ten or forty, and ninety days no more.
     assert np.all(found.high[0.8] < found.point * math.exp(1.3 * 0.1 * math.sqrt(90)))
     assert np.all(found.high[0.95] < found.point * math.exp(2.0 * 0.1 * math.sqrt(90)))
+
+
+@pytest.mark.parametrize("days", [28, 29, 35, 60])
+def test_a_young_history_has_bands_as_far_as_it_carries(days: int) -> None:
+    found = forecast(series(growing(days)), days // 2)
+
+    for share in (0.8, 0.95):
+        assert np.all(found.low[share] < found.point)
+        assert np.all(found.point < found.high[share])
+    assert np.all(np.diff(np.log(found.high[0.8] / found.low[0.8])) > -0.05)

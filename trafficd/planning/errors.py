@@ -26,6 +26,8 @@ _HALF_LIFE_DAYS, _HALF_LIVES_AHEAD = 150.0, 2.0
 # Errors from before the method knew anything say nothing of it.
 WARM_UP_DAYS = 14
 _FEWEST_ERRORS = 20
+# The shortest history that is forecast has 13 of a day ahead.
+_LEAST_ERRORS = 10
 _KNOTS = 24
 
 
@@ -90,17 +92,19 @@ class KnownErrors:
     ) -> Floats:
         """Return what was not exceeded by *share* of them, for each of *ahead*.
 
-        NaN where there are no errors at all. Where there are too few of them so far ahead, what the
-        farthest with enough says grows in proportion to the days. The error to come is one more,
-        and counts for *to_come* new ones.
+        NaN where there are hardly any errors at all. Where there are too few of them so far ahead,
+        what the farthest with enough says grows in proportion to the days; of a young history half
+        as many as a day ahead are enough. The error to come is one more, and counts for *to_come*
+        new ones.
         """
         ahead, counts = self._ahead, self._counts
         place = (self._reached < share * (self._reached[-1] + to_come)).sum(axis=0)
         place = np.minimum(place, np.maximum(counts - 1, 0))
         found: Floats = self._ranked[place, np.arange(len(ahead))]
-        enough = np.flatnonzero(counts >= _FEWEST_ERRORS)
-        if len(enough):
-            farthest = int(enough[-1])
-            beyond = slice(farthest + 1, None)
-            found[beyond] = found[farthest] * ahead[beyond] / ahead[farthest]
+        most = int(counts.max())
+        if most < _LEAST_ERRORS:
+            return np.full(len(ahead), np.nan)
+        farthest = int(np.flatnonzero(counts >= min(_FEWEST_ERRORS, most // 2))[-1])
+        beyond = slice(farthest + 1, None)
+        found[beyond] = found[farthest] * ahead[beyond] / ahead[farthest]
         return found
