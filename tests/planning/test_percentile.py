@@ -195,3 +195,35 @@ def test_a_day_without_slots_has_no_percentile() -> None:
 
     assert np.isnan(day_percentiles(none, np.full(2, CAPACITY))).all()
     assert len(day_percentiles(none[:0], np.empty(0))) == 0
+
+
+def test_slots_of_a_day_on_which_nothing_moved_are_of_nothing() -> None:
+    day = counts([0.0] * 288, CAPACITY)[np.newaxis]
+    stated = np.array([CAPACITY])
+
+    idle = from_histogram(day, stated, Method.CEIL, np.zeros(1))
+    some, unknown = (
+        from_histogram(day, stated, Method.CEIL, np.array([moved])) for moved in (1.0, np.nan)
+    )
+
+    assert (idle.value, idle.error) == (0.0, 0.0)
+    assert some == unknown == from_histogram(day, stated, Method.CEIL)
+    assert some.value > 0
+    assert day_percentiles(day, stated, np.zeros(1)).tolist() == [0.0]
+    assert day_percentiles(day, stated, np.ones(1)) == pytest.approx(some.value)
+    assert Buckets.of(day, stated, np.zeros(1)).above(0.0).most == 0
+
+
+@pytest.mark.parametrize("idle_days", [0, 5, 18, 19, 20])
+def test_idle_days_count_among_others(idle_days: int) -> None:
+    busy = counts([0.6 * CAPACITY] * 288, CAPACITY)
+    table = np.array([counts([0.0] * 288, CAPACITY)] * idle_days + [busy] * (20 - idle_days))
+    moved = np.array([0.0] * idle_days + [1e9] * (20 - idle_days))
+
+    found = from_histogram(table, np.full(20, CAPACITY), Method.CEIL, moved)
+
+    # One day of twenty is what lies above the percentile.
+    if idle_days >= 19:
+        assert found.value == 0.0
+    else:
+        assert 0.58 * CAPACITY < found.value <= 0.6 * CAPACITY

@@ -143,3 +143,40 @@ def test_the_percentile_of_now_is_of_the_last_thirty_days(capacity: float) -> No
 def test_no_node_and_no_day_make_no_place() -> None:
     assert places([], FIRST) == []
     assert places([node("fra-1", [])], FIRST) == []
+
+
+def test_a_place_that_everybody_left_says_so_and_not_that_it_states_no_capacity() -> None:
+    nodes = [node("fra-1", [1e9] * 200), node("ams-1", [1e9] * 100)]
+
+    found = of(places(nodes, last_of(200)))  # type: ignore[arg-type]
+
+    since = FIRST + timedelta(days=99)
+    for name in ("location/ams", "uplink/ams-1"):
+        assert found[name].nodes == ()
+        assert found[name].lack == f"nothing has been heard from here since {since}"
+    assert found["location/fra"].lack == found["fleet/fleet"].lack == ""
+    assert found["fleet/fleet"].notes == ("not here any more: ams-1",)
+
+
+def test_the_first_day_alone_is_known_only_if_it_is_whole() -> None:
+    noon, midnight = node("fra-1", [5e8]), node("ams-1", [5e8])
+
+    found = of(places([renamed(noon, releases=np.array([12.0])), midnight], FIRST))
+
+    assert np.isnan(found["uplink/fra-1"].mean.values).all()
+    assert np.isnan(found["uplink/fra-1"].p95.values).all()
+    assert found["uplink/fra-1"].nodes == ("fra-1",)
+    assert found["uplink/fra-1"].capacity == 10 * GIGABIT
+    np.testing.assert_allclose(found["uplink/ams-1"].mean.values, 5e8)
+
+
+@pytest.mark.parametrize(("busy", "expected"), [(0, 0.0), (1, 0.0), (2, 0.05 * 10 * GIGABIT)])
+def test_where_nothing_moved_the_percentile_of_now_is_nothing(busy: int, expected: float) -> None:
+    moved = node("fra-1", [0.0] * (30 - busy) + [0.01e9] * busy)
+
+    (_, _, uplink) = places([moved], last_of(30))  # type: ignore[arg-type]
+
+    # Of 8,640 slots, 432 are above it: a day and a half. Busy ones are within the lowest bucket.
+    assert uplink.recent_p95 is not None
+    assert 0.0 <= uplink.recent_p95 <= expected
+    assert (uplink.recent_p95 > 0) == (expected > 0)

@@ -18,6 +18,8 @@ from trafficd.planning.period import DAY_SECONDS, Period, day_number
 from trafficd.planning.summed import Summed, sum_windows
 from trafficd.schema import ROUNDING_BYTES, SLOT_SECONDS, Direction
 
+_HOUR_SECONDS = 60 * 60
+_UNSEEN = "no slot of the period is known"
 _SLOTS_A_DAY = DAY_SECONDS // SLOT_SECONDS
 
 
@@ -123,8 +125,12 @@ def node_measured(windows: NodeWindows | None, days: NodeDays, period: Period) -
         return _of_sums(sum_windows([windows], period), period, Resolution.SLOTS)
     part, notes = counted_days(days, period)
     capacity = counted_capacity(days, part)
+    pairs = (
+        (days.slots.receive, days.uplink.receive),
+        (days.slots.transmit, days.uplink.transmit),
+    )
     receive, transmit = (
-        Buckets.of(counts[part], capacity) for counts in (days.slots.receive, days.slots.transmit)
+        Buckets.of(counts[part], capacity, _counted(days, part, moved)) for counts, moved in pairs
     )
     left_out = int(days.slots.receive[part].sum(dtype=np.int64)) - receive.total
     if left_out:
@@ -139,6 +145,13 @@ def node_measured(windows: NodeWindows | None, days: NodeDays, period: Period) -
         SLOT_SECONDS,
         tuple(notes),
     )
+
+
+def was_there(days: NodeDays, period: Period) -> bool:
+    """Return whether a node released anything on the UTC days that *period* is of."""
+    first = day_number(days.first)
+    begin, end = period.begin // DAY_SECONDS - first, -(-period.end // DAY_SECONDS) - first
+    return bool(np.any(days.releases[max(0, begin) : max(0, end)] > 0))
 
 
 def summed_measured(windows: Sequence[NodeWindows], period: Period) -> Measured:
@@ -169,11 +182,15 @@ def counted_days(days: NodeDays, period: Period) -> tuple[slice, list[str]]:
 
 def counted_capacity(days: NodeDays, part: slice) -> Floats:
     """Return the capacity on *part* of the days with slots, NaN where nothing is known of a day."""
+    return _counted(days, part, days.capacity)
+
+
+def _counted(days: NodeDays, part: slice, values: Floats) -> Floats:
     number = np.arange(part.start, part.stop) + (days.slots.first - days.first).days
     is_held = (number >= 0) & (number < days.days)
-    capacity = np.full(len(number), np.nan)
-    capacity[is_held] = days.capacity[number[is_held]]
-    return capacity
+    found = np.full(len(number), np.nan)
+    found[is_held] = values[number[is_held]]
+    return found
 
 
 def _of_sums(summed: Summed, period: Period, resolution: Resolution) -> Measured:
@@ -183,9 +200,10 @@ def _of_sums(summed: Summed, period: Period, resolution: Resolution) -> Measured
     notes = list(summed.notes)
     error: float | None = None
     if summed.window_seconds != SLOT_SECONDS:
+        longer = "this one reads lower still" if summed.window_seconds > _HOUR_SECONDS else ""
         notes.append(
             f"windows of {summed.window_seconds // 60} minutes even out peaks: an hourly p95 reads "
-            "about 0.7 to 1.5 % low on real traffic"
+            f"about 0.7 to 1.5 % low on real traffic{longer and f', and {longer}'}"
         )
     elif not summed.held:
         # A total is rounded down, so what moved between two of them is off by less than a unit.
@@ -222,7 +240,7 @@ def _percentiles(measured: Measured, method: Method) -> Percentiles:
         measured.slots_expected,
         measured.resolution,
         measured.window_seconds,
-        (*measured.notes, *above),
+        (*measured.notes, *above, *(() if measured.slots_seen else (_UNSEEN,))),
     )
 
 

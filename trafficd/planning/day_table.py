@@ -112,7 +112,8 @@ class DayTable:
         self._releases[rows] = releases
         stated = np.nan_to_num(capacity, nan=0.0)
         self._capacity[rows] = stated
-        _put(self._uplink, rows, columns.pair(moved, UPLINK))
+        uplink = columns.pair(moved, UPLINK)
+        _put(self._uplink, rows, uplink)
         _put(self._tunnel, rows, columns.pair(moved, TUNNEL))
         for pair in self._classes.values():
             pair.receive[rows] = pair.transmit[rows] = np.nan
@@ -123,7 +124,11 @@ class DayTable:
         counts = [columns.slots(moved, way) for way in ways]
         for table, found in zip(self._slots, counts, strict=True):
             table[rows] = found
-        _put(self._p95, rows, Pair(*(day_percentiles(each, stated) for each in counts)))
+        p95 = (
+            day_percentiles(each, stated, carried)
+            for each, carried in zip(counts, (uplink.receive, uplink.transmit), strict=True)
+        )
+        _put(self._p95, rows, Pair(*p95))
 
     def node_days(
         self,

@@ -90,17 +90,26 @@ class Buckets:
     counts: Numbers
 
     @classmethod
-    def of(cls, counts: Counts, capacity: Floats) -> Self:
+    def of(cls, counts: Counts, capacity: Floats, moved: Floats | None = None) -> Self:
         """Return the slots of days; those without a capacity have no rate and are left out.
 
-        Shape: counts[day, bucket], capacity[day]; NaN or 0 where none is stated.
+        Where nothing *moved* all day, the slots of the lowest bucket are of nothing, and not of up
+        to what it holds.
+        Shape: counts[day, bucket], moved[day], capacity[day]; NaN or 0 where none is stated.
         """
         stated = capacity > 0
+        nothing = 0
+        if moved is not None:
+            idle = stated & (moved == 0)
+            nothing = int(counts[idle, 0].sum(dtype=np.int64))
+            counts = counts.copy()
+            counts[idle, 0] = 0
         capacities, which = np.unique(capacity[stated], return_inverse=True)
         summed = np.zeros((len(capacities), len(_LOWER)), np.int64)
         np.add.at(summed, which, counts[stated])
         rows = capacities[:, np.newaxis]
-        return cls((rows * _LOWER).ravel(), (rows * _UPPER).ravel(), summed.ravel())
+        lower, upper = (np.append(rows * bounds, 0.0) for bounds in (_LOWER, _UPPER))
+        return cls(lower, upper, np.append(summed, nothing))
 
     @property
     def total(self) -> int:
@@ -131,11 +140,15 @@ class Buckets:
         ends = np.isfinite(self.upper) & (self.counts > 0)
         lower, upper, counts = self.lower[ends], self.upper[ends], self.counts[ends]
         edges = np.unique(np.concatenate([lower, upper]))
-        parts = (edges[:, np.newaxis] - lower) / (upper - lower)
+        # A bucket of one rate is passed at once.
+        wide = np.where(upper > lower, upper - lower, 1.0)
+        parts = np.where(upper > lower, (edges[:, np.newaxis] - lower) / wide, 1.0)
         up_to = np.clip(parts, 0.0, 1.0) @ counts
         # The first edge that so many are up to, and the line to it from the one before.
         # Between buckets it is a sum of whole ones, which is exact: no step is missed or taken.
         end = int(np.searchsorted(up_to, at))
+        if not end:
+            return float(edges[0])
         begin = end - 1
         share = (at - up_to[begin]) / (up_to[end] - up_to[begin])
         return float(edges[begin] + (edges[end] - edges[begin]) * share)
@@ -165,21 +178,25 @@ def percentile_95(rates: Floats, method: Method) -> float:
     return float(np.partition(known, at)[at])
 
 
-def from_histogram(counts: Counts, capacity: Floats, method: Method) -> Estimate:
+def from_histogram(
+    counts: Counts, capacity: Floats, method: Method, moved: Floats | None = None
+) -> Estimate:
     """Return the 95th percentile of the slots of all days together.
 
     Its error is the width of the bucket it is in; where the capacity was another on some days,
     that of what buckets leave open together.
-    Shape: counts[day, bucket] as schema.UTILISATION_BOUNDS has them, capacity[day].
+    Shape: counts[day, bucket] as schema.UTILISATION_BOUNDS has them, capacity[day], moved[day].
     Raises: IndexError if there are no slots on days with a capacity.
     """
-    return Buckets.of(counts, capacity).percentile(method)
+    return Buckets.of(counts, capacity, moved).percentile(method)
 
 
-def day_percentiles(counts: Counts, capacity: Floats) -> Floats:
+def day_percentiles(counts: Counts, capacity: Floats, moved: Floats | None = None) -> Floats:
     """Return the 95th percentile of each day's slots, by the ceil rank.
 
-    Shape: counts[day, bucket], capacity[day]; NaN for a day without slots or without a capacity.
+    Where nothing *moved*, that of the lowest bucket is 0.
+    Shape: counts[day, bucket], capacity[day], moved[day]; NaN for a day without slots or without a
+    capacity.
     Units: bits per second; a day decided above 100 % of its capacity has just that.
     """
     up_to = np.cumsum(counts, axis=1, dtype=np.int64)
@@ -193,6 +210,8 @@ def day_percentiles(counts: Counts, capacity: Floats) -> Floats:
     width = np.where(is_open, 0.0, _UPPER[np.minimum(bucket, len(UTILISATION_PERCENTS) - 1)])
     width -= np.where(is_open, 0.0, _LOWER[bucket])
     share = _LOWER[bucket] + width * (at - before) / np.maximum(inside, 1)
+    if moved is not None:
+        share[(bucket == 0) & (moved == 0)] = 0.0
     known = (total > 0) & (capacity > 0)
     return np.where(known, share * np.where(known, capacity, np.nan), np.nan)
 

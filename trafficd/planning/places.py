@@ -83,8 +83,8 @@ class Place:
         if self.nodes:
             return ""
         known = np.flatnonzero(~np.isnan(self.mean.values))
-        since = f"since {self.mean.day(int(known[-1]))}" if len(known) else "that is whole"
-        return f"no node is here any more: no day is known {since}"
+        since = f" since {self.mean.day(int(known[-1]))}" if len(known) else ""
+        return f"nothing has been heard from here{since}"
 
 
 @dataclass(frozen=True)
@@ -249,10 +249,12 @@ class _Recent:
         begin = max(0, (self._begin - slots.first).days)
         days = slice(begin, max(begin, (self._last - slots.first).days + 1))
         # The slots' days are the last of the node's.
-        capacity = node.capacity[(slots.first - node.first).days :][days]
-        for direction, counts in enumerate((slots.receive[days], slots.transmit[days])):
+        held = slice((slots.first - node.first).days, None)
+        capacity, uplink = node.capacity[held][days], node.uplink.cut(held).cut(days)
+        pairs = ((slots.receive[days], uplink.receive), (slots.transmit[days], uplink.transmit))
+        for direction, (counts, moved) in enumerate(pairs):
             try:
-                estimate = from_histogram(counts[: len(capacity)], capacity, Method.CEIL)
+                estimate = from_histogram(counts[: len(capacity)], capacity, Method.CEIL, moved)
             except IndexError:
                 continue
             self._is_known = True
@@ -270,6 +272,9 @@ def _known(node: NodeDays, first: date, count: int) -> _Known:
         mean[direction, days] = rates
     for direction, rates in enumerate((node.p95.receive, node.p95.transmit)):
         p95[direction, days] = np.where(is_whole, rates, np.nan)
+    if node.days == 1 and node.releases[0] < _ENOUGH_RELEASES * DAY_SECONDS / node.window_seconds:
+        # Its first day, of which no day around it says that it is not whole.
+        mean[:], p95[:] = np.nan, np.nan
     whole = np.flatnonzero(is_whole) + begin
     is_there = np.zeros(count, dtype=bool)
     if len(whole):
