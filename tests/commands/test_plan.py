@@ -116,7 +116,7 @@ def test_people_get_a_table_with_every_series_and_the_reasons(history: Path, que
     ("words", "code", "sentence"),
     [
         (["--history", "csv:/nowhere.csv"], 1, "/nowhere.csv: cannot be read: No such file"),
-        (["--history", "sql:x"], 1, "--history sql:x: has to be csv:FILE"),
+        (["--history", "sql:x"], 1, "--history sql:x: has to be csv:FILE, sqlite:FILE or prometheus:URL"),
         (["--history", "csv:"], 1, "--history csv:: has to be csv:FILE"),
         (["--series", "par"], 1, "--series par: "),
         (["--as-of", "yesterday"], 2, "'yesterday' is not a date like 2026-11-24"),

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replaced
 
 from tests.planning.fleets import FIRST, GIGABIT, PEAK, node
 from tests.planning.series import growing
@@ -119,12 +120,18 @@ def test_growth_that_is_supposed_comes_on_top() -> None:
 def test_the_most_urgent_come_first_and_those_without_a_date_by_how_full_they_are() -> None:
     def summary(name: str, order_by: date | None, used: float | None) -> Summary:
         plain = Outlook.of(place(scaled(5e9, a_year=1.2))).summary(TERMS)
+        # At an early edge of a threshold that is not reached, unless it is.
+        is_reached = name in ("over", "just over")
+        edge = None if is_reached or order_by is None else order_by + timedelta(days=60)
+        at = next(each for each in plain.crossings if each.threshold == 0.8)
+        crossing = replaced(at, first=edge, last=edge, order_by=order_by)
         return Summary(
             **{
                 **{each: getattr(plain, each) for each in plain.__struct_fields__},
                 "name": name,
                 "order_by": order_by,
                 "utilisation": used,
+                "crossings": [replaced(at, threshold=0.5, first=None), crossing],
             }
         )
 
@@ -134,14 +141,94 @@ def test_the_most_urgent_come_first_and_those_without_a_date_by_how_full_they_ar
             summary("full", None, 0.7),
             summary("later", date(2027, 1, 1), 0.9),
             summary("first", date(2026, 1, 1), 0.1),
+            summary("just over", date(2026, 2, 1), 0.81),
+            summary("over", date(2026, 2, 1), 0.95),
             summary("half", None, 0.5),
-        ]
+        ],
+        0.8,
     )
 
-    assert [each.name for each in found] == ["first", "later", "full", "half", "empty"]
+    with_date, without = ["over", "just over", "first", "later"], ["full", "half", "empty"]
+    assert [each.name for each in found] == with_date + without
 
 
 def test_moments_are_written_in_utc() -> None:
     assert utc(1_795_484_400) == "2026-11-24 01:40 UTC"
     assert utc(0) is None
     assert re.fullmatch(r"[\d-]{10} [\d:]{5} UTC", utc(1) or "")
+
+
+def test_a_place_that_everybody_left_has_nothing_to_come() -> None:
+    gone = places(
+        [node("fra-1", scaled(5e9, a_year=1.4)[:600]), node("ams-1", np.ones(DAYS))], LAST
+    )
+
+    for each in gone:
+        if each.name in ("fra", "fra-1"):
+            said = Outlook.of(each).summary(TERMS)
+            since = FIRST + timedelta(days=599)
+            assert said.sentence == f"nothing has been heard from here since {since}."
+            assert said.growth_reason == f"nothing has been heard from here since {since}"
+            assert (said.growth, said.order_by, said.crossings) == (None, None, [])
+
+
+def test_an_order_that_is_due_on_the_day_that_is_over_is_late() -> None:
+    uplink = place(scaled(7.0 * GIGABIT, a_year=1.5))
+    told = Outlook.of(uplink).summary(replace(TERMS, lead_days=1))
+    edge = next(each.first for each in told.crossings if each.threshold == 0.8)
+    assert edge is not None
+    assert edge > LAST + timedelta(days=1)
+    days = (edge - LAST).days
+
+    due, ahead = (
+        Outlook.of(uplink).summary(replace(TERMS, lead_days=each)) for each in (days, days - 1)
+    )
+
+    assert due.sentence.endswith(f"order now, it was due by {LAST}.")
+    assert ahead.sentence.endswith(f"order by {LAST + timedelta(days=1)}.")
+
+
+def test_what_is_used_now_may_be_unknown() -> None:
+    uplink = replace(place(scaled(5 * GIGABIT, a_year=1.3)), recent_p95=None)
+
+    said = Outlook.of(uplink).summary(TERMS)
+
+    assert said.utilisation is None
+    assert said.sentence.startswith("how full 10.0 Gbit/s are is not known; ")
+
+
+def test_a_forecast_begins_after_the_last_day_though_it_is_not_known() -> None:
+    rates = scaled(5e9, a_year=1.4)
+    rates[-4:] = np.nan
+
+    outlook = Outlook.of(place(rates))
+
+    made, reason = outlook.told
+    assert made is not None
+    assert reason == ""
+    assert made.first == LAST + timedelta(days=1)
+
+
+def test_growth_of_less_than_a_week_is_none() -> None:
+    rates = np.full(DAYS, np.nan)
+    rates[-28 - 9 : -9] = 1e9
+    rates[-2:] = np.nan
+    uplink = places([node("fra-1", rates[-37:], first=LAST - timedelta(days=36))], LAST)[-1]
+    # Silent for nine days, and not gone.
+    outlook = Outlook.of(replace(uplink, nodes=("fra-1",), capacity=10 * GIGABIT))
+
+    said = outlook.summary(TERMS)
+
+    assert said.growth is None
+    assert said.growth_reason == "it takes a forecast of 7 days, and the history carries 5"
+
+
+def test_what_was_never_as_restless_has_no_forecast_and_says_so() -> None:
+    rates = np.full(DAYS, 2e7)
+    rates[-1] = 6e9
+
+    said = Outlook.of(place(rates)).summary(TERMS)
+
+    assert said.growth is None
+    assert "as it never did before" in (said.growth_reason or "")
+    assert {each.first for each in said.crossings} == {None}

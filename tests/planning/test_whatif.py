@@ -166,3 +166,39 @@ def test_the_last_location_cannot_be_lost() -> None:
     for supposed in (("lose_node", "fra-1"), ("lose_location", "fra")):
         with pytest.raises(HistoryError, match="no location left to carry the load"):
             what_if(only, Terms(), [supposed])
+
+
+@pytest.mark.parametrize("supposed", [("lose_location", "ams"), ("move", "ams:fra:50")])
+@pytest.mark.parametrize("capacity", [0.0, 10 * GIGABIT])
+def test_what_is_not_known_is_not_moved_as_if_it_were_nothing(
+    supposed: tuple[str, str], capacity: float
+) -> None:
+    # One states no capacity, so has no percentile; the other left.
+    days = DAYS if not capacity else DAYS - 100
+    found = places(
+        [node("fra-1", np.full(DAYS, 1e9)), node("ams-1", np.full(days, 1e9), capacity=capacity)],
+        LAST,
+    )
+
+    with pytest.raises(HistoryError, match="the p95 of the last days of ams is not known"):
+        what_if(found, Terms(), [supposed])
+
+
+def test_no_load_goes_where_no_capacity_is_stated() -> None:
+    found = places(
+        [node("fra-1", np.full(DAYS, 1e9)), node("ams-1", np.full(DAYS, 1e9), capacity=0.0)], LAST
+    )
+
+    with pytest.raises(HistoryError, match="fra: no other location states a capacity"):
+        what_if(found, Terms(), [("lose_location", "fra")])
+
+
+def test_what_another_would_carry_of_something_unknown_is_unknown() -> None:
+    found = places(
+        [node("fra-1", np.full(DAYS, 1e9)), node("ams-1", np.full(DAYS, 1e9), capacity=0.0)], LAST
+    )
+
+    moved = {each.name: each for each in what_if(found, Terms(), [("move", "fra:ams:50")]).after}
+
+    assert moved["ams"].p95_bits_per_second is None
+    assert "no capacity is stated" in moved["ams"].sentence

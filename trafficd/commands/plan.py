@@ -2,8 +2,10 @@
 
 import argparse
 import importlib.util
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from trafficd.clock import SystemClock
@@ -106,6 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     Returns 1 if nothing could be answered, and 3 if what --fail-above names is crossed.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        if arguments.json or arguments.csv:
+            sys.stdout.reconfigure(encoding="utf-8")
+        else:
+            # A terminal that lacks a sign shows another.
+            sys.stdout.reconfigure(errors="replace")
     missing = [each for each in _NEEDED if importlib.util.find_spec(each) is None]
     if missing:
         raise TrafficdError(f"plan needs {missing[0]}: pip install 'trafficd[planning]'")
@@ -133,6 +141,7 @@ def _rank(arguments: argparse.Namespace) -> int:
 
 
 def _what_if(arguments: argparse.Namespace) -> int:
+    from trafficd.planning.planner import NOTHING
     from trafficd.planning.report import csv_lines, flat, indented
     from trafficd.planning.table import show_what_if, working
 
@@ -140,7 +149,7 @@ def _what_if(arguments: argparse.Namespace) -> int:
     with working("reading the history"):
         places = planner.read(_until(arguments))
         if not places:
-            raise HistoryError("no node has a day that is over; there is nothing to suppose of")
+            raise HistoryError(NOTHING)
         found = planner.what_if(arguments.supposed or [])
     if arguments.json:
         print(indented(found))
@@ -156,19 +165,34 @@ def _p95(arguments: argparse.Namespace) -> int:
     from trafficd.planning.percentile import Method
     from trafficd.planning.period import billing_period, time_zone
     from trafficd.planning.places import Level, places
+    from trafficd.planning.planner import NOTHING
     from trafficd.planning.report import csv_lines, flat, indented
     from trafficd.planning.table import show_percentiles, working
+    from trafficd.planning.wording import some
 
     until = _until(arguments)
     day = arguments.period or until
     period = billing_period(day, arguments.first_day, time_zone(arguments.time_zone))
     end = int(datetime(until.year, until.month, until.day, tzinfo=UTC).timestamp()) + _DAY_SECONDS
+    if period.begin >= end:
+        raise HistoryError(
+            f"--in {day}: no day of that period is over; the last that is, is {until}"
+        )
     history = _history(arguments)
     with working("reading the history"):
         nodes = [each for each in history.days(until) if each.days]
+        if not nodes:
+            raise HistoryError(NOTHING)
+        found_places = places(nodes, until)
+        names = {each.name for each in found_places}
+        unknown = sorted({name for name, _ in arguments.commit if name} - names)
+        if unknown:
+            raise HistoryError(
+                f"--commit {unknown[0]}: no such place; there are {some(sorted(names))}"
+            )
         windows = history.windows(period.begin - _DAY_SECONDS, min(period.end, end))
         found = percentiles(
-            places(nodes, until),
+            found_places,
             nodes,
             {each.node: each for each in windows},
             Billing(period, Method(arguments.method), dict(arguments.commit), arguments.price, end),
@@ -180,9 +204,10 @@ def _p95(arguments: argparse.Namespace) -> int:
         print(csv_lines([{**flat(each), **flat(each.percentiles)} for each in found]), end="")
     else:
         show_percentiles(found)
-    if not found:
+    highest = [each.percentiles.highest_bits_per_second for each in found]
+    if all(each is None for each in highest):
         return 1
-    return crossed(arguments, (each.percentiles.highest_bits_per_second for each in found))
+    return crossed(arguments, highest)
 
 
 # ---- what is asked of series ----
@@ -190,10 +215,11 @@ def _p95(arguments: argparse.Namespace) -> int:
 
 def _forecast(arguments: argparse.Namespace) -> int:
     from trafficd.planning.answers import forecasts
-    from trafficd.planning.table import show_forecasts
+    from trafficd.planning.table import show_forecasts, working
 
     asked = _asked(arguments)
-    found = forecasts(asked, arguments.horizon)
+    with working("forecasting"):
+        found = forecasts(asked, arguments.horizon)
     if not _print_document(arguments, found):
         show_forecasts(asked, found)
     points = (each.point for rows in found.values() if not isinstance(rows, str) for each in rows)
@@ -202,7 +228,7 @@ def _forecast(arguments: argparse.Namespace) -> int:
 
 def _saturation(arguments: argparse.Namespace) -> int:
     from trafficd.planning.answers import saturations
-    from trafficd.planning.table import show_rows
+    from trafficd.planning.table import show_thresholds, working
 
     thresholds = arguments.threshold
     if not thresholds:
@@ -211,24 +237,21 @@ def _saturation(arguments: argparse.Namespace) -> int:
                 "--threshold: a CSV file states no capacity; say what is to be reached"
             )
         thresholds = THRESHOLDS
-    found = saturations(_asked(arguments), thresholds, arguments.lead_days)
-    headings = {
-        "threshold": "reaches",
-        "first": "between (80 %)",
-        "last": "and",
-        "order_by": f"order by ({arguments.lead_days} days before)",
-        "reason": "why not",
-    }
+    asked = _asked(arguments)
+    with working("forecasting"):
+        found = saturations(asked, thresholds, arguments.lead_days)
     if not _print_document(arguments, found):
-        show_rows(found, headings)
+        show_thresholds(asked, found, arguments.lead_days)
     return _code(found)
 
 
 def _backtest(arguments: argparse.Namespace) -> int:
     from trafficd.planning.answers import backtests
-    from trafficd.planning.table import show_rows
+    from trafficd.planning.table import show_rows, working
 
-    found = backtests(_asked(arguments))
+    asked = _asked(arguments)
+    with working("forecasting as in the past"):
+        found = backtests(asked)
     headings = {
         "horizon_days": "days ahead",
         "forecasts": "forecasts made",
@@ -246,21 +269,29 @@ def _asked(arguments: argparse.Namespace) -> "list[Asked]":
     from trafficd.planning.answers import Asked, asked_of
     from trafficd.planning.history import read_series
     from trafficd.planning.places import Level, Measure, places
+    from trafficd.planning.planner import NOTHING
     from trafficd.planning.table import working
+    from trafficd.planning.wording import some
 
     if arguments.history.startswith("csv:"):
         found = read_series(arguments.history, names=arguments.series, as_of=arguments.as_of)
         return [Asked(each) for each in found]
+    if not arguments.history.startswith(("sqlite:", "prometheus:")):
+        raise HistoryError(
+            f"--history {arguments.history}: has to be csv:FILE, sqlite:FILE or prometheus:URL"
+        )
     until = _until(arguments)
     with working("reading the history"):
         nodes = [each for each in _history(arguments).days(until) if each.days]
-        last = max((each.last for each in nodes), default=until)
+        if not nodes:
+            raise HistoryError(NOTHING)
+        last = max(each.last for each in nodes)
         levels = [Level(each) for each in arguments.level or LEVELS]
         asked = asked_of(places(nodes, min(last, until)), Measure(arguments.measure), levels)
     unknown = sorted(set(arguments.series) - {each.series.name for each in asked})
     if unknown:
-        known = ", ".join(each.series.name for each in asked) or "no series"
-        raise HistoryError(f"--series {unknown[0]}: there is {known}")
+        known = some([each.series.name for each in asked])
+        raise HistoryError(f"--series {unknown[0]}: there are {known}")
     return [each for each in asked if not arguments.series or each.series.name in arguments.series]
 
 

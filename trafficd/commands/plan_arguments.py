@@ -13,6 +13,7 @@ LEVELS = ("uplink", "location", "fleet")
 THRESHOLDS = (0.5, 0.7, 0.8, 1.0)
 EXIT_CROSSED = 3
 _MOST_DAYS = 3650
+_LEAST, _MOST = 1e-100, 1e100
 
 
 def of_all() -> argparse.ArgumentParser:
@@ -137,13 +138,15 @@ def month_day(text: str) -> int:
 
 
 def positive(text: str) -> float:
-    """Return a number above 0."""
+    """Return a number above 0, of a size with which others can still be reckoned."""
     try:
         value = float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number above 0")
+    if not _LEAST <= value <= _MOST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number above 0, from {_LEAST:g} to {_MOST:g}"
+        )
     return value
 
 

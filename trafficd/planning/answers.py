@@ -21,6 +21,9 @@ from trafficd.planning.report import (
     threshold_documents,
 )
 from trafficd.planning.saturation import saturation
+from trafficd.planning.wording import counted
+
+_NO_CAPACITY = "no capacity is stated"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Asked:
 
     series: DailySeries
     capacity: float | None = None
+    # Whether it is in bits per second, and has thresholds that are parts of its capacity.
+    is_rate: bool = False
     # Why there is nothing to be said of it, whatever is asked.
     reason: str = ""
 
@@ -39,7 +44,8 @@ def asked_of(places: Iterable[Place], measure: Measure, levels: Sequence[Level])
         Asked(
             replace(each.series(measure), name=full_name(each)),
             each.capacity or None,
-            "" if each.capacity or measure is Measure.MEAN else "no capacity is stated",
+            is_rate=True,
+            reason=each.lack or ("" if each.capacity or measure is Measure.MEAN else _NO_CAPACITY),
         )
         for each in places
         if each.level in levels
@@ -62,6 +68,8 @@ def saturations(
     """Return when each threshold is reached; they are parts of a capacity, if it has one."""
 
     def answer(each: Asked) -> list[document.Threshold]:
+        if each.is_rate and not each.capacity:
+            raise HistoryTooShortError(_NO_CAPACITY)
         unit = each.capacity or 1.0
         found = saturation(Method(each.series), [part * unit for part in thresholds])
         return threshold_documents(found, lead_days)
@@ -77,7 +85,7 @@ def backtests(asked: Sequence[Asked]) -> Found[document.Score]:
         scores = backtest(method)
         if not scores:
             raise HistoryTooShortError(
-                f"{len(method.series.values)} days of history; a backtest takes {FEWEST_DAYS}"
+                f"{counted(len(method.series.values))} of history; a backtest takes {FEWEST_DAYS}"
             )
         return score_documents(scores)
 
@@ -132,7 +140,10 @@ def _percentiles(
         measured = billing.node_measured(windows.get(member.node), member, terms.period)
     else:
         found = billing.summed_percentiles(
-            ours, terms.period, terms.rank, [own[each.node] for each in members]
+            ours,
+            terms.period,
+            terms.rank,
+            [own[each.node] for each in members if billing.was_there(each, terms.period)],
         )
         measured = billing.summed_measured(ours, terms.period)
     highest = found.highest

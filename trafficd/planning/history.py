@@ -8,6 +8,7 @@ from trafficd.errors import HistoryError
 from trafficd.planning.csv_history import read_csv
 from trafficd.planning.daily import DailySeries
 from trafficd.planning.node_history import NodeDays, NodeWindows
+from trafficd.planning.wording import some
 
 
 class History(Protocol):
@@ -39,7 +40,7 @@ def read_series(source: str, *, names: list[str], as_of: date | None) -> list[Da
     found = read_csv(Path(place))
     unknown = sorted(set(names) - {each.name for each in found})
     if unknown:
-        known = ", ".join(each.name for each in found)
+        known = some(each.name for each in found)
         raise HistoryError(f"--series {unknown[0]}: {place} has {known}")
     chosen = [each for each in found if not names or each.name in names]
     return chosen if as_of is None else [each.until(as_of) for each in chosen]

@@ -11,6 +11,7 @@ import numpy as np
 from trafficd.errors import HistoryTooShortError
 from trafficd.planning.daily import Floats
 from trafficd.planning.document import Crossing, Growth, Summary
+from trafficd.planning.fit import WEEK
 from trafficd.planning.forecast import Forecast, Method
 from trafficd.planning.places import Place
 from trafficd.planning.saturation import Saturation, saturation
@@ -51,21 +52,23 @@ class Outlook:
     @classmethod
     def of(cls, place: Place) -> "Outlook":
         """Return the outlook of *place*."""
-        if not place.capacity:
-            return cls(place, None, _NO_CAPACITY)
+        if place.lack or not place.capacity:
+            return cls(place, None, place.lack or _NO_CAPACITY)
         try:
             return cls(place, Method(place.p95), "")
         except HistoryTooShortError as error:
             return cls(place, None, str(error))
 
     @cached_property
-    def forecast(self) -> Forecast | None:
-        """The forecast of a year, or of as much of it as the history carries."""
+    def told(self) -> tuple[Forecast | None, str]:
+        """The forecast of a year, or of as much as the history carries; or why there is none."""
         if self.method is None:
-            return None
-        last = len(self.method.series.values) - 1
-        (made,) = self.method.forecasts(min(_YEAR_DAYS, self.method.carries_days), [last])
-        return made
+            return None, self.reason
+        carried = self.method.carries_days - self.method.unknown_days
+        try:
+            return self.method.forecast(min(_YEAR_DAYS, carried)), ""
+        except HistoryTooShortError as error:
+            return None, str(error)
 
     def summary(self, terms: Terms, *, drift: float = 0.0) -> Summary:
         """Return what is said of the place in one line.
@@ -120,14 +123,16 @@ class Outlook:
 
     def _growth(self, drift: float) -> tuple[Growth | None, str | None]:
         """Return what a year adds to the level of now, or as long as the history carries."""
-        made = self.forecast
+        made, reason = self.told
         if self.method is None or made is None:
-            return None, self.reason
+            return None, reason
         days = len(made.point)
+        if days < WEEK:
+            return None, f"it takes a forecast of {WEEK} days, and the history carries {days}"
         last = len(self.method.series.values) - 1
         # As if every day were the same one of the week.
         now = math.exp(float(self.method.fit.level[last]))
-        week = slice(-7, None)
+        week = slice(-WEEK, None)
         supposed = math.exp(drift * days)
         point, low, high = (
             supposed * float(np.exp(np.log(path[week]).mean())) / now - 1.0
@@ -138,7 +143,10 @@ class Outlook:
     def _sentence(self, used: float | None, crossing: Crossing | None, as_of: date) -> str:
         if crossing is None:
             return f"{self.reason}."
-        is_of = f"{share(used)} of {rate(self.place.capacity)} now"
+        port = rate(self.place.capacity)
+        is_of = (
+            f"how full {port} are is not known" if used is None else f"{share(used)} of {port} now"
+        )
         mark = share(crossing.threshold)
         if crossing.first is None or crossing.order_by is None:
             if crossing.order_by is not None:
@@ -146,18 +154,24 @@ class Outlook:
             return f"{is_of}; when {mark} is reached cannot be told: {crossing.reason}."
         window = f"{day_words(crossing.first)} and {day_words(crossing.last)}"
         due = day_words(crossing.order_by)
-        late = f"order now, it was due by {due}" if crossing.order_by < as_of else f"order by {due}"
+        late = (
+            f"order now, it was due by {due}" if crossing.order_by <= as_of else f"order by {due}"
+        )
         return f"{is_of}; {mark} is reached between {window}: {late}."
 
 
-def ranked(summaries: Sequence[Summary]) -> list[Summary]:
+def ranked(summaries: Sequence[Summary], order_at: float) -> list[Summary]:
     """Return *summaries* with the one to expand next first.
 
-    That is the one whose order is due first; those without a date follow, the fullest first.
+    Those that are as full as one is ordered at come first, the fullest of them before the others,
+    then the one whose order is due first; those without a date follow, the fullest first.
     """
 
     def urgency(each: Summary) -> tuple[bool, date, float]:
-        return each.order_by is None, each.order_by or date.max, -(each.utilisation or 0.0)
+        found = next((one for one in each.crossings if one.threshold == order_at), None)
+        is_reached = found is not None and found.first is None and found.order_by is not None
+        due = date.min if is_reached else each.order_by or date.max
+        return each.order_by is None, due, -(each.utilisation or 0.0)
 
     return sorted(summaries, key=urgency)
 

@@ -6,14 +6,16 @@ changes when its nodes were last heard of, and no forecast.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import msgspec
+import numpy.typing as npt
 
+from trafficd.errors import HistoryTooShortError
 from trafficd.planning import billing, document
 from trafficd.planning.backtest import FEWEST_DAYS, backtest
-from trafficd.planning.daily import Floats
 from trafficd.planning.document import Detail, Plan, Ranking, Summary, WhatIf
 from trafficd.planning.history import History
 from trafficd.planning.node_history import NodeDays, NodeWindows
@@ -24,8 +26,9 @@ from trafficd.planning.places import RECENT_DAYS, Level, Place, places
 from trafficd.planning.report import forecast_bands, percentiles_document, score_documents
 from trafficd.planning.utilisation import THRESHOLD_PERCENTS, utilisation
 from trafficd.planning.whatif import what_if
+from trafficd.planning.wording import counted
 
-_NOTHING = "no node has a day that is over in this history; the first is whole after two midnights"
+NOTHING = "no node has a day that is over in this history; the first is whole after two midnights"
 
 
 class Planner:
@@ -61,8 +64,10 @@ class Planner:
             lead_days=self._terms.lead_days,
             thresholds=self._terms.asked,
             order_at=self._terms.order_at,
-            ranking=ranked([self._summary(each) for each in _of(found, Level.LOCATION)]),
-            reason=None if found else _NOTHING,
+            ranking=ranked(
+                [self._summary(each) for each in _of(found, Level.LOCATION)], self._terms.order_at
+            ),
+            reason=None if found else NOTHING,
         )
 
     def plan(self, until: date) -> Plan:
@@ -70,6 +75,9 @@ class Planner:
         ranking = self.ranking(until)
         found = self.places
         windows = self._windows(found)
+        prints = {
+            each.node: _printed(each, windows.get(each.node)) for each in self._nodes if each.days
+        }
         return Plan(
             as_of=ranking.as_of,
             history_begins=found[0].p95.first if found else None,
@@ -77,9 +85,10 @@ class Planner:
             thresholds=ranking.thresholds,
             order_at=ranking.order_at,
             ranking=ranking.ranking,
-            fleet=self._detail(found[0], windows) if found else None,
+            fleet=self._detail(found[0], windows, prints) if found else None,
             locations={
-                each.name: self._detail(each, windows) for each in _of(found, Level.LOCATION)
+                each.name: self._detail(each, windows, prints)
+                for each in _of(found, Level.LOCATION)
             },
             reason=ranking.reason,
         )
@@ -107,7 +116,9 @@ class Planner:
             self._summaries[place.level, place.name] = known
         return msgspec.structs.replace(known[1], last_release=utc(place.last_release_at))
 
-    def _detail(self, place: Place, windows: Mapping[str, NodeWindows]) -> Detail:
+    def _detail(
+        self, place: Place, windows: Mapping[str, NodeWindows], prints: Mapping[str, bytes]
+    ) -> Detail:
         members = [each for each in self._nodes if _is_of(each, place)]
         summary = self._summary(place)
         uplinks = [
@@ -115,7 +126,7 @@ class Planner:
             for each in _of(self.places, Level.UPLINK)
             if place.level is Level.LOCATION and each.location == place.name
         ]
-        key = _fingerprint(place)
+        key = _fingerprint(place) + b"".join(prints[each.node] for each in members)
         known = self._details.get((place.level, place.name))
         if known is None or known[0] != key:
             known = key, _detail(place, summary, members, windows)
@@ -134,16 +145,17 @@ def _detail(
     own = [
         billing.node_percentiles(windows.get(each.node), each, period, Rank.CEIL)
         for each in members
-        if each.node in place.nodes
+        if billing.was_there(each, period)
     ]
     ours = [windows[each.node] for each in members if each.node in windows]
     found = billing.summed_percentiles(ours, period, Rank.CEIL, own)
+    made, reason = outlook.told
     scores, scores_reason = _scores(outlook)
     return Detail(
         summary=summary,
         history=_history(place),
-        forecast=forecast_bands(outlook.forecast) if outlook.forecast else [],
-        forecast_reason=outlook.reason or None,
+        forecast=forecast_bands(made) if made else [],
+        forecast_reason=reason or None,
         scores=scores,
         scores_reason=scores_reason,
         percentiles=percentiles_document(period, found),
@@ -168,11 +180,14 @@ def _history(place: Place) -> list[document.Day]:
 def _scores(outlook: Outlook) -> tuple[list[document.Score], str | None]:
     if outlook.method is None:
         return [], outlook.reason
-    scores = backtest(outlook.method)
+    try:
+        scores = backtest(outlook.method)
+    except HistoryTooShortError as error:
+        return [], str(error)
     if scores:
         return score_documents(scores), None
-    days = len(outlook.method.series.values)
-    return [], f"{days} days of history; a backtest takes {FEWEST_DAYS}"
+    days = counted(len(outlook.method.series.values))
+    return [], f"{days} of history; a backtest takes {FEWEST_DAYS}"
 
 
 def _usage(
@@ -201,17 +216,29 @@ def _both(ratios: object) -> list[float]:
 
 
 def _fingerprint(place: Place) -> bytes:
-    """Return what changes whenever anything that is told of *place* does, but the last release."""
-    digest = hashlib.blake2b(digest_size=16)
-    for values in (place.p95.values, place.mean.values):
-        digest.update(_bytes(values))
-    digest.update(repr((place.p95.first, place.nodes, place.capacity, place.recent_p95)).encode())
-    digest.update(repr(place.notes).encode())
+    """Return what changes whenever a summary of *place* does, but for the last release."""
+    told = (place.location, place.p95.first, place.nodes, place.capacity, place.recent_p95)
+    return _digest((place.p95.values, place.mean.values), (*told, place.notes))
+
+
+def _printed(node: NodeDays, windows: NodeWindows | None) -> bytes:
+    """Return what changes whenever anything does that is told of *node* in the last days."""
+    pairs = [node.uplink, node.tunnel, *node.classes.values()]
+    arrays = [each[-RECENT_DAYS:] for pair in pairs for each in (pair.receive, pair.transmit)]
+    arrays += [node.capacity[-RECENT_DAYS:], node.releases[-RECENT_DAYS:]]
+    told: tuple[object, ...] = (node.node, node.last, list(node.classes), node.slots.first)
+    slots = [each[-RECENT_DAYS:] for each in (node.slots.receive, node.slots.transmit)]
+    if windows is not None:
+        arrays += [windows.uplink.receive, windows.uplink.transmit]
+        told = (*told, windows.window_seconds, windows.first_at)
+    return _digest((*arrays, *slots), told)
+
+
+def _digest(arrays: Iterable[npt.NDArray[Any]], told: object) -> bytes:
+    digest = hashlib.blake2b(repr(told).encode(), digest_size=16)
+    for each in arrays:
+        digest.update(each.tobytes())
     return digest.digest()
-
-
-def _bytes(values: Floats) -> bytes:
-    return values.tobytes()
 
 
 def _recent(place: Place) -> Period:

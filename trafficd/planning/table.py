@@ -1,7 +1,9 @@
 """What was found out, as tables for people."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,18 +16,30 @@ from trafficd.planning.answers import Asked
 from trafficd.planning.daily import Floats
 from trafficd.planning.document import (
     Band,
+    Bill,
     Crossing,
     Growth,
     PlacePercentiles,
     Ranking,
     Summary,
+    Threshold,
     WhatIf,
 )
 from trafficd.planning.report import Found, Kind
-from trafficd.planning.wording import NOTHING, change, day, rate, share
+from trafficd.planning.wording import NOTHING, change, counted, day, rate, share
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WEEKS_SHOWN = 26
+_ALL_OF_IT = 10_000
+
+
+def console() -> Console:
+    """Return standard output, where names stand as they are, and lines are as long as they are.
+
+    Only a terminal has a width.
+    """
+    width = None if sys.stdout.isatty() else _ALL_OF_IT
+    return Console(markup=False, emoji=False, highlight=False, width=width)
 
 
 def working(what: str) -> AbstractContextManager[object]:
@@ -48,48 +62,45 @@ def sparkline(values: Floats) -> str:
 
 def show_ranking(ranking: Ranking) -> None:
     """Print the locations, the one to expand next first, each with why."""
-    console = Console()
+    out = console()
     if ranking.as_of is None:
-        console.print(ranking.reason)
+        out.print(ranking.reason)
         return
-    console.print(_summaries(ranking.ranking, ranking.order_at))
+    out.print(_summaries(ranking.ranking, ranking.order_at))
     for number, each in enumerate(ranking.ranking, 1):
-        console.print(f"{number}. {each.name}: {each.sentence}", highlight=False)
+        out.print(f"{number}. {each.name}: {each.sentence}")
         for note in each.notes:
-            console.print(f"   {note}", style="dim", highlight=False)
-    console.print(
-        f"\nAs of the end of {day(ranking.as_of)}, UTC; an order takes {ranking.lead_days} days; "
-        "a window holds four times in five.",
+            out.print(f"   {note}", style="dim")
+    out.print(
+        f"\nAs of the end of {day(ranking.as_of)}, UTC; an order takes "
+        f"{counted(ranking.lead_days)}; a window holds four times in five.",
         style="dim",
-        highlight=False,
     )
 
 
 def show_what_if(found: WhatIf, order_at: float) -> None:
     """Print what was supposed, and the ranking before and after."""
-    console = Console()
-    for each in found.supposed:
-        console.print(f"Supposed: {each}.", highlight=False)
-    console.print("\nas it is", style="bold")
-    console.print(_summaries(found.before, order_at))
-    console.print("as it would be", style="bold")
-    console.print(_summaries(found.after, order_at))
+    out = console()
+    for each in found.supposed or ["nothing"]:
+        out.print(f"Supposed: {each}.")
+    out.print("\nas it is", style="bold")
+    out.print(_summaries(found.before, order_at))
+    out.print("as it would be", style="bold")
+    out.print(_summaries(found.after, order_at))
+    for summary in found.after:
+        out.print(f"{summary.name}: {summary.sentence}")
 
 
 def show_percentiles(found: Sequence[PlacePercentiles]) -> None:
-    """Print the percentiles of a billing period, and what they rest on."""
-    console = Console()
+    """Print the percentiles of a billing period, their bills, and what they rest on."""
+    out = console()
     table = _table(
         *("place", "p95 receive", "transmit", "greater", "sum", "at most", "slots seen"),
         justify=True,
     )
-    with_bill = [each for each in found if each.bill]
-    if with_bill:
-        for heading in ("commit", "room", "slots above", "to date", "projected"):
-            table.add_column(heading, justify="right")
     for each in found:
         said = each.percentiles
-        row = [
+        table.add_row(
             each.name,
             rate(said.receive_bits_per_second),
             rate(said.transmit_bits_per_second),
@@ -97,61 +108,89 @@ def show_percentiles(found: Sequence[PlacePercentiles]) -> None:
             rate(said.both_bits_per_second),
             rate(said.upper_bound_bits_per_second),
             f"{said.slots_seen:,} of {said.slots_expected:,}",
-        ]
-        if with_bill:
-            row += _bill(each)
-        table.add_row(*row)
-    console.print(table)
-    if found:
-        said = found[0].percentiles
-        console.print(f"From {said.begin} to {said.end}.", style="dim", highlight=False)
+        )
+    out.print(table)
+    with_bill = [(each.name, each.bill) for each in found if each.bill]
+    if with_bill:
+        bills = _table(
+            *("place", "commit", "room", "slots above", "bill to date", "projected"), justify=True
+        )
+        for name, bill in with_bill:
+            bills.add_row(name, *_bill(bill))
+        out.print(bills)
+    for each in found[:1]:
+        out.print(f"From {each.percentiles.begin} to {each.percentiles.end}.", style="dim")
     for each in found:
         said = each.percentiles
         error = said.error_bits_per_second
         sure = "" if not error else f", to {rate(error)}"
-        console.print(f"{each.name}: {said.resolution}{sure}.", style="dim", highlight=False)
+        out.print(f"{each.name}: {said.resolution}{sure}.", style="dim")
         for note in said.notes:
-            console.print(f"  {note}", style="dim", highlight=False)
+            out.print(f"  {note}", style="dim")
 
 
 def show_forecasts(asked: Sequence[Asked], found: Found[Band]) -> None:
     """Print what is expected in a week, in a month, and at the end of the horizon."""
     table = _table("series", "the weeks before")
-    days: list[int] = []
+    bands = [each for each in found.values() if not isinstance(each, str)]
+    # They are all as long.
+    days = sorted({min(number, len(each)) for each in bands for number in (7, 30, len(each))})
+    for number in days:
+        table.add_column(f"in {counted(number)} (80 %)", justify="right")
     for each in asked:
-        bands = found[each.series.name]
-        if not days and not isinstance(bands, str):
-            days = sorted({min(number, len(bands)) for number in (7, 30, len(bands))})
-            for number in days:
-                table.add_column(f"in {number} days (80 %)", justify="right")
-        bars = sparkline(each.series.values)
-        if isinstance(bands, str):
-            table.add_row(each.series.name, bars, Text(bands, style="dim"))
-        else:
-            write = rate if each.capacity else "{:.4g}".format
-            cells = (_expected(bands[number - 1], write) for number in days)
-            table.add_row(each.series.name, bars, *cells)
-    Console().print(table)
+        rows = found[each.series.name]
+        if not isinstance(rows, str):
+            write = rate if each.is_rate else "{:.4g}".format
+            cells = (_expected(rows[number - 1], write) for number in days)
+            table.add_row(each.series.name, sparkline(each.series.values), *cells)
+    _show(table, found)
+
+
+def show_thresholds(asked: Sequence[Asked], found: Found[Threshold], lead_days: int) -> None:
+    """Print when thresholds are reached, and of the others why that cannot be told."""
+    table = _table(
+        *("series", "reaches", "between (80 %)", "and", f"order by ({lead_days} days before)")
+    )
+    reasons = []
+    for each in asked:
+        rows = found[each.series.name]
+        for row in () if isinstance(rows, str) else rows:
+            mark = _mark(row.threshold, each)
+            if row.reason is None:
+                told = (day(row.first), day(row.last), day(row.order_by))
+                table.add_row(each.series.name, mark, *told)
+            else:
+                reasons.append(f"{each.series.name}, {mark}: {row.reason}.")
+    _show(table, found, reasons)
 
 
 def show_rows(found: Found[Kind], headings: Mapping[str, str]) -> None:
     """Print every document under *headings*, by the name of the value; a reason where none are."""
     table = _table("series", *headings.values())
     for name, rows in found.items():
-        if isinstance(rows, str):
-            table.add_row(name, Text(rows, style="dim"))
-            continue
-        for number, row in enumerate(rows):
+        for row in () if isinstance(rows, str) else rows:
             values = msgspec.to_builtins(row)
-            table.add_row("" if number else name, *(_cell(values[each]) for each in headings))
-    Console().print(table)
+            table.add_row(name, *(_cell(values[each]) for each in headings))
+    _show(table, found)
+
+
+def _show(table: Table, found: Found[Kind], reasons: Sequence[str] = ()) -> None:
+    """Print *table* if it has something, and why the rest of what was asked has none."""
+    out = console()
+    if table.row_count:
+        out.print(table)
+    for reason in reasons:
+        out.print(reason)
+    for name, rows in found.items():
+        if isinstance(rows, str):
+            out.print(f"{name}: {rows}.")
 
 
 def _summaries(summaries: Sequence[Summary], order_at: float) -> Table:
-    table = _table("location", "nodes", "capacity", "p95, 30 days", "of capacity", justify=True)
+    table = _table("location", "nodes", "capacity", "p95, 30 days", "of it", justify=True)
     table.add_column("growth (80 %)", justify="right")
     table.add_column(f"{share(order_at)} reached between", justify="right")
-    table.add_column("order by", justify="right")
+    table.add_column("order by", justify="right", no_wrap=True)
     for each in summaries:
         crossing = next((one for one in each.crossings if one.threshold == order_at), None)
         table.add_row(
@@ -180,10 +219,7 @@ def _window(crossing: Crossing | None) -> str:
     return f"{day(crossing.first)} and {day(crossing.last)}"
 
 
-def _bill(each: PlacePercentiles) -> list[str]:
-    bill = each.bill
-    if bill is None:
-        return [NOTHING] * 5
+def _bill(bill: Bill) -> list[str]:
     above = f"{bill.slots_above_least:,}"
     if bill.slots_above_most != bill.slots_above_least:
         above += f" to {bill.slots_above_most:,}"
@@ -196,10 +232,19 @@ def _bill(each: PlacePercentiles) -> list[str]:
     ]
 
 
+def _mark(threshold: float, of: Asked) -> str:
+    """Return a threshold in the unit of its series, with the part of the capacity that it is."""
+    if not of.is_rate or not of.capacity:
+        return f"{threshold:.4g}"
+    return f"{share(threshold / of.capacity)}, {rate(threshold)}"
+
+
 def _table(*headings: str, justify: bool = False) -> Table:
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if justify and number else "left")
+        # Names are folded and not cut.
+        side: Literal["left", "right"] = "right" if justify and number else "left"
+        table.add_column(heading, justify=side, overflow="fold")
     return table
 
 
@@ -208,6 +253,4 @@ def _expected(band: Band, write: Callable[[float], str]) -> str:
 
 
 def _cell(value: object) -> str:
-    if value is None:
-        return NOTHING
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,10 +13,10 @@ import numpy as np
 
 from trafficd.errors import HistoryError
 from trafficd.planning.daily import DailySeries
-from trafficd.planning.document import Summary, WhatIf
+from trafficd.planning.document import WhatIf
 from trafficd.planning.outlook import Outlook, Terms, ranked
 from trafficd.planning.places import Level, Place
-from trafficd.planning.wording import change, rate
+from trafficd.planning.wording import change, rate, some
 from trafficd.units import BitRate
 
 _YEAR_DAYS = 365
@@ -28,10 +28,11 @@ KINDS = ("growth", "add", "lose_node", "lose_location", "capacity", "move")
 class _Supposed:
     """Locations and uplinks as they would be.
 
-    Shape: *parts* of whose traffic each location carries, by name and name; *uplinks* by name,
-    those that are gone left out.
+    Shape: *known* are the locations of whose traffic something is known; *parts* of whose traffic
+    each location carries, by name and name; *uplinks* by name, those that are gone left out.
     """
 
+    known: set[str]
     uplinks: dict[str, Place]
     capacity: dict[str, float]
     parts: dict[str, dict[str, float]]
@@ -44,8 +45,23 @@ class _Supposed:
         Raises: HistoryError with those there are, if not.
         """
         if name not in self.capacity:
-            raise HistoryError(f"{name!r}: no such location; there are {_some(self.capacity)}")
+            raise HistoryError(f"{name!r}: no such location; there are {some(self.capacity)}")
         return name
+
+    def load_of(self, name: str) -> dict[str, float]:
+        """Return whose traffic location *name* carries, and which part of it.
+
+        Raises: HistoryError if nothing is known of some of it: as much as nothing it is not.
+        """
+        unknown = [
+            each for each, part in self.parts[name].items() if part and each not in self.known
+        ]
+        if unknown:
+            raise HistoryError(
+                f"{name}: the p95 of the last days of {unknown[0]} is not known, so that nothing "
+                "tells what others would carry of it"
+            )
+        return dict(self.parts[name])
 
     def uplink(self, name: str) -> Place:
         """Return the uplink of node *name*.
@@ -54,7 +70,7 @@ class _Supposed:
         """
         found = self.uplinks.get(name)
         if found is None:
-            raise HistoryError(f"{name!r}: no such node; there are {_some(self.uplinks)}")
+            raise HistoryError(f"{name!r}: no such node; there are {some(self.uplinks)}")
         return found
 
 
@@ -66,6 +82,7 @@ def what_if(places: Sequence[Place], terms: Terms, supposed: Sequence[tuple[str,
     """
     locations = {each.name: each for each in places if each.level is Level.LOCATION}
     world = _Supposed(
+        {name for name, each in locations.items() if each.recent_p95 is not None},
         # A node that has left carries nothing that could be moved.
         {each.name: each for each in places if each.level is Level.UPLINK and each.nodes},
         {name: each.capacity for name, each in locations.items()},
@@ -74,14 +91,19 @@ def what_if(places: Sequence[Place], terms: Terms, supposed: Sequence[tuple[str,
     for kind, value in supposed:
         apply = _APPLY.get(kind)
         if apply is None:
-            raise HistoryError(f"{kind!r}: nothing that can be supposed; write {_some(KINDS)}")
+            raise HistoryError(f"{kind!r}: nothing that can be supposed; write {some(KINDS)}")
         apply(world, value.strip())
     before = [Outlook.of(each).summary(terms) for each in locations.values()]
     after = [
         Outlook.of(_mixed(locations, name, world)).summary(terms, drift=world.drift)
         for name in world.capacity
     ]
-    return WhatIf(supposed=world.words, before=ranked(before), after=ranked(after), reason=None)
+    return WhatIf(
+        supposed=world.words,
+        before=ranked(before, terms.order_at),
+        after=ranked(after, terms.order_at),
+        reason=None,
+    )
 
 
 def _mixed(locations: Mapping[str, Place], name: str, world: _Supposed) -> Place:
@@ -170,8 +192,9 @@ def _lose_location(world: _Supposed, value: str) -> None:
     total = sum(room.values())
     if not total:
         raise HistoryError(f"{value}: no other location states a capacity to move its load to")
+    load = world.load_of(lost)
     for name, bits in room.items():
-        _move_part(world, lost, name, bits / total, world.parts[lost])
+        _move_part(world, name, bits / total, load)
     del world.parts[lost], world.capacity[lost]
     world.uplinks = {name: each for name, each in world.uplinks.items() if each.location != lost}
     world.words.append(f"{value} is lost, and the others carry its load by their capacity")
@@ -185,15 +208,13 @@ def _move(world: _Supposed, value: str) -> None:
     world.location_of(origin), world.location_of(target)
     if origin == target:
         raise HistoryError(f"move {value}: from a location to itself moves nothing")
-    moved = dict(world.parts[origin])
-    _move_part(world, origin, target, part, moved)
+    moved = world.load_of(origin)
+    _move_part(world, target, part, moved)
     world.parts[origin] = {name: each * (1.0 - part) for name, each in moved.items()}
     world.words.append(f"{100.0 * part:.4g} % of the traffic of {origin} moved to {target}")
 
 
-def _move_part(
-    world: _Supposed, origin: str, target: str, part: float, parts: Mapping[str, float]
-) -> None:
+def _move_part(world: _Supposed, target: str, part: float, parts: Mapping[str, float]) -> None:
     carried = world.parts[target]
     for name, each in parts.items():
         carried[name] = carried.get(name, 0.0) + part * each
@@ -231,15 +252,3 @@ def _bits(value: str) -> int:
         return BitRate.parse(value)
     except ValueError as error:
         raise HistoryError(f"capacity {value!r}: {error}") from error
-
-
-def _some(names: Mapping[str, object] | Sequence[str], most: int = 12) -> str:
-    shown = list(names)[:most]
-    return ", ".join(shown) + (", …" if len(names) > most else "") if shown else "none"
-
-
-def unchanged(places: Sequence[Place], terms: Terms) -> list[Summary]:
-    """Return the ranking of the locations as they are."""
-    return ranked(
-        [Outlook.of(each).summary(terms) for each in places if each.level is Level.LOCATION]
-    )

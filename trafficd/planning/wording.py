@@ -1,5 +1,6 @@
 """Numbers as people read them: the same on the page, in a terminal and in sentences."""
 
+from collections.abc import Iterable
 from datetime import date
 
 NOTHING = "\N{EN DASH}"
@@ -38,6 +39,12 @@ def day(when: date | None) -> str:
 def counted(days: int) -> str:
     """Return a number of days."""
     return "1 day" if days == 1 else f"{days} days"
+
+
+def some(names: Iterable[str], most: int = 12) -> str:
+    """Return *names*, or the first of them where they are many."""
+    known = list(names)
+    return ", ".join(known[:most]) + (", …" if len(known) > most else "") if known else "none"
 
 
 def _three_digits(number: float) -> str:
