@@ -1,16 +1,15 @@
-"""trafficd plan, as a process: documents for machines, tables for people, reasons for both."""
+"""trafficd plan of series, as a process: documents for machines, tables for people, reasons."""
 
 import csv
 import io
 import json
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.commands.planned import plan
 from tests.planning.series import FIRST, growing, wandering
 from trafficd.planning.csv_history import read_csv
 from trafficd.planning.forecast import forecast
@@ -31,16 +30,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
             # The third is there for the last three weeks only.
             writer.writerow([FIRST + timedelta(days=day), *values, 5 if day >= DAYS - 21 else ""])
     return file
-
-
-def plan(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "trafficd", "plan", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 def test_a_forecast_has_stable_names_and_begins_the_day_after_the_history(history: Path) -> None:
@@ -116,10 +105,15 @@ def test_people_get_a_table_with_every_series_and_the_reasons(history: Path, que
     ("words", "code", "sentence"),
     [
         (["--history", "csv:/nowhere.csv"], 1, "/nowhere.csv: cannot be read: No such file"),
-        (["--history", "sql:x"], 1, "--history sql:x: has to be csv:FILE, sqlite:FILE or prometheus:URL"),
+        (
+            ["--history", "sql:x"],
+            1,
+            "--history sql:x: has to be csv:FILE, sqlite:FILE or prometheus:URL",
+        ),
         (["--history", "csv:"], 1, "--history csv:: has to be csv:FILE"),
         (["--series", "par"], 1, "--series par: "),
         (["--as-of", "yesterday"], 2, "'yesterday' is not a date like 2026-11-24"),
+        (["--history", "csv:x", "--as-of", "2026-02-30"], 2, "is not a date like 2026-11-24"),
         (["--horizon", "0"], 2, "'0' is not a number of days, 1 to 3650"),
         (["--horizon", "99999"], 2, "'99999' is not a number of days, 1 to 3650"),
         (["--json", "--csv"], 2, "not allowed with argument"),
@@ -150,3 +144,74 @@ def test_bars_show_weeks_against_the_highest() -> None:
     assert sparkline(weeks) == "▁▅ █"
     assert sparkline(np.zeros(14)) == "▁▁"
     assert sparkline(np.array([])) == ""
+
+
+def test_a_column_that_ended_is_forecast_from_the_end_of_all(history: Path, tmp_path: Path) -> None:
+    lines = history.read_text().splitlines()
+    ended = [
+        line if day < DAYS - 4 else line.split(",")[0] + ",,1,"
+        for day, line in enumerate(lines[1:])
+    ]
+    file = tmp_path / "ended.csv"
+    file.write_text("\n".join(["date,fra,ams,new", *ended]))
+
+    done = plan("forecast", "--history", f"csv:{file}", "--series", "fra", "--json")
+
+    assert json.loads(done.stdout)["series"]["fra"][0]["date"] == f"{FIRST + timedelta(days=DAYS)}"
+
+
+def test_names_are_shown_as_they_are_and_documents_are_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    rows = [f"{FIRST + timedelta(days=day)},{100 + day},5,6" for day in range(60)]
+    file.write_text("\n".join(["date,[/red]x,:smile:,K\u00f6ln", *rows]), encoding="utf-8")
+    words = ("forecast", "--history", f"csv:{file}", "--horizon", "14")
+
+    table, document = plan(*words, encoding="ascii"), plan(*words, "--json", encoding="ascii")
+
+    assert table.returncode == document.returncode == 0
+    assert all(name in table.stdout for name in ("[/red]x", ":smile:", "K?ln"))
+    assert json.loads(document.stdout)["series"].keys() == {"[/red]x", ":smile:", "K\u00f6ln"}
+
+
+@pytest.mark.parametrize(("question", "expected"), [("forecast", 3), ("forecast --csv", 3)])
+def test_a_forecast_above_what_is_named_ends_with_3(
+    history: Path, question: str, expected: int
+) -> None:
+    words = (*question.split(), "--history", f"csv:{history}", "--series", "fra")
+
+    assert plan(*words, "--fail-above", "1e99").returncode == 0
+    assert plan(*words, "--fail-above", "1").returncode == expected
+
+
+def test_a_file_of_series_has_no_capacity_and_no_nodes(history: Path) -> None:
+    no_threshold = plan("saturation", "--history", f"csv:{history}")
+    no_nodes = plan("rank", "--history", f"csv:{history}")
+
+    assert no_threshold.returncode == no_nodes.returncode == 1
+    assert "a CSV file states no capacity; say what is to be reached" in no_threshold.stderr
+    assert "has series and no nodes" in no_nodes.stderr
+    assert no_threshold.stdout == no_nodes.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "the first line has to be: date"),
+        ("date,fra\n", "no days in it"),
+        ("date,fra\n2026-01-01,nan\n", "line 2: 'nan' is not a number from 0"),
+        ("date,fra\n2026-01-01,1e308\n", "line 2: '1e308' is not a number from 0"),
+        ("date,fra,fra\n2026-01-01,1,1\n", "each series takes a name of its own"),
+    ],
+)
+def test_a_file_that_makes_no_sense_has_one_line_that_says_so(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+
+    done = plan("forecast", "--history", f"csv:{file}")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"trafficd: {file}")
+    assert sentence in done.stderr

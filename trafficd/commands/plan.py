@@ -166,7 +166,7 @@ def _p95(arguments: argparse.Namespace) -> int:
     from trafficd.planning.period import billing_period, time_zone
     from trafficd.planning.places import Level, places
     from trafficd.planning.planner import NOTHING
-    from trafficd.planning.report import csv_lines, flat, indented
+    from trafficd.planning.report import csv_lines, flat_percentiles, indented
     from trafficd.planning.table import show_percentiles, working
     from trafficd.planning.wording import some
 
@@ -201,7 +201,7 @@ def _p95(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(indented(found))
     elif arguments.csv:
-        print(csv_lines([{**flat(each), **flat(each.percentiles)} for each in found]), end="")
+        print(csv_lines([flat_percentiles(each) for each in found]), end="")
     else:
         show_percentiles(found)
     highest = [each.percentiles.highest_bits_per_second for each in found]

@@ -7,7 +7,8 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -128,11 +129,25 @@ def csv_lines(lines: Sequence[Row]) -> str:
 
 def flat(each: Document) -> Row:
     """Return the values of a document without those that are documents or lists themselves."""
-    return {
-        name: value
-        for name, value in msgspec.to_builtins(each).items()
-        if not isinstance(value, list | dict)
-    }
+    values = msgspec.to_builtins(each)
+    return {name: values[name] for name in _single(type(each))}
+
+
+def flat_percentiles(each: document.PlacePercentiles) -> Row:
+    """Return the percentiles of a place and its bill, the latter empty where it has none."""
+    bill = dict.fromkeys(_single(document.Bill)) if each.bill is None else flat(each.bill)
+    return {**flat(each), **flat(each.percentiles), **bill}
+
+
+def _single(kind: type[Document]) -> list[str]:
+    """Return the names of the values that are one, whatever they are: null as well."""
+    return [each.name for each in msgspec.structs.fields(kind) if not _is_many(each.type)]
+
+
+def _is_many(kind: Any) -> bool:
+    if get_origin(kind) is UnionType:
+        return any(_is_many(each) for each in get_args(kind))
+    return get_origin(kind) in (list, dict) or issubclass(kind, Document)
 
 
 def _resolution(found: billing.Percentiles) -> str:
