@@ -156,8 +156,9 @@ def _plan() -> None:
         outlook = Outlook.of(place)
         outlook.summary(Terms())
         # A year, as far as two years carry it.
-        if outlook.forecast is not None:
-            forecast_bands(outlook.forecast)
+        made, _ = outlook.told
+        if made is not None:
+            forecast_bands(made)
     seconds = time.process_time() - begun
     begun = time.process_time()
     planner.ranking(last)
