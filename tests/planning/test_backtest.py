@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.planning.series import series, wandering
+from tests.planning.series import growing, series, wandering
 from trafficd.planning.backtest import backtest
 from trafficd.planning.forecast import Method, forecast
 
@@ -38,3 +38,25 @@ def test_it_scores_what_would_have_been_forecast() -> None:
 def test_a_history_that_holds_no_year_and_its_future_has_no_score() -> None:
     assert backtest(Method(series(wandering(454, seed=1)))) == []
     assert len(backtest(Method(series(wandering(455, seed=1))))) == 3
+
+
+def test_where_nothing_was_said_nothing_is_scored() -> None:
+    values = growing(600)
+    # On the second of the days on which it was asked it was restless as never before.
+    values[:379] = 1.0
+
+    found = backtest(Method(series(values)))
+
+    assert [each.origins for each in found] == [len(range(364, 600 - 90, 15)) - 1] * 3
+    assert all(
+        np.isfinite([each.smape, each.width, *each.covered.values()]).all() for each in found
+    )
+
+
+def test_a_horizon_of_which_no_day_is_known_has_no_score() -> None:
+    values = growing(460)
+    values[365:372] = np.nan
+
+    found = backtest(Method(series(values)))
+
+    assert [each.horizon for each in found] == [30, 90]

@@ -1,11 +1,13 @@
 """The method over the history that is held: its own error, and what its bands held."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
-from trafficd.planning.forecast import SHARES, Method
+from trafficd.errors import HistoryTooShortError
+from trafficd.planning.forecast import SHARES, Forecast, Method
 
 HORIZONS = (7, 30, 90)
 # A forecast is looked at from where it rests on so many days, and then each time so many later.
@@ -33,14 +35,19 @@ def backtest(
 ) -> list[Score]:
     """Return a score for each of `HORIZONS` that lies at least once within the history.
 
-    Forecasts are made each *step_days*, from when *first_days* were held.
+    Forecasts are made each *step_days*, from when *first_days* were held, where there are any.
     """
     values = method.series.values
     longest = max(HORIZONS)
-    made = list(range(first_days - 1, len(values) - longest, step_days))
+    made: list[int] = []
+    forecasts: list[Forecast] = []
+    for day in range(first_days - 1, len(values) - longest, step_days):
+        # What was refused then is not held against what was said.
+        with suppress(HistoryTooShortError):
+            forecasts += method.forecasts(longest, [day])
+            made.append(day)
     if not made:
         return []
-    forecasts = list(method.forecasts(longest, made))
     came = np.array([values[day + 1 : day + 1 + longest] for day in made])
     point = np.array([each.point for each in forecasts])
     # Where nothing moved or nothing is known, there is nothing to compare with.
@@ -52,6 +59,8 @@ def backtest(
     for horizon in HORIZONS:
         path = slice(0, horizon)
         is_known = ~np.isnan(came[:, path])
+        if not is_known.any():
+            continue
         covered = {}
         for share in SHARES:
             is_within = (low[share] <= came) & (came <= high[share])
