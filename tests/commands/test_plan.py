@@ -6,14 +6,12 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.commands.planned import plan
 from tests.planning.series import FIRST, growing, wandering
 from trafficd.planning.csv_history import read_csv
 from trafficd.planning.forecast import forecast
-from trafficd.planning.table import sparkline
 
 DAYS = 800
 
@@ -136,14 +134,6 @@ def test_nothing_to_answer_is_exit_code_1_with_the_reasons(history: Path) -> Non
     said = json.loads(done.stdout)
     assert said["series"] == {}
     assert said["refused"].keys() == {"fra", "ams", "new"}
-
-
-def test_bars_show_weeks_against_the_highest() -> None:
-    weeks = np.repeat([0.0, 50.0, np.nan, 100.0], 7)
-
-    assert sparkline(weeks) == "▁▅ █"
-    assert sparkline(np.zeros(14)) == "▁▁"
-    assert sparkline(np.array([])) == ""
 
 
 def test_a_column_that_ended_is_forecast_from_the_end_of_all(history: Path, tmp_path: Path) -> None:

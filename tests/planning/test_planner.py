@@ -1,5 +1,6 @@
 """The plan as a whole: what it holds, what it keeps, and what it leaves out."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -167,6 +168,8 @@ def test_suppositions_are_of_what_was_read_last() -> None:
     assert [each.name for each in found.after] == ["fra"]
     with pytest.raises(HistoryError, match="no such location"):
         planner.what_if([("lose_location", "par")])
+    with pytest.raises(HistoryError, match="no node has a day that is over"):
+        Planner(Held(), Terms()).what_if([])
 
 
 def test_windows_are_read_for_the_last_thirty_days_and_one_before() -> None:
@@ -181,3 +184,74 @@ def test_windows_are_read_for_the_last_thirty_days_and_one_before() -> None:
 
     end = at(FIRST + timedelta(days=100))
     assert asked == [(end - 31 * DAY, end)]
+
+
+@pytest.mark.parametrize("change", ["windows", "classes", "slots"])
+def test_what_is_told_of_the_last_days_is_told_anew_when_it_changes(change: str) -> None:
+    class Late(Held):
+        part = 1.0
+
+        def windows(self, since: int, until: int) -> list[NodeWindows]:
+            found = super().windows(since, until)
+            for each in found:
+                each.uplink.receive[-5:] *= self.part
+            return found
+
+    one = node("fra-1", np.full(100, 1e9))
+    history = Late(one)
+    planner = Planner(history, Terms())
+    day = FIRST + timedelta(days=99)
+    before = planner.plan(day).locations["fra"]
+
+    match change:
+        case "windows":
+            history.part = np.nan
+        case "classes":
+            history.nodes = (renamed(one, classes={"ppp": one.tunnel}),)
+        case "slots":
+            busier = np.roll(one.slots.receive, 17, axis=1)
+            history.nodes = (renamed(one, slots=replace(one.slots, transmit=busier)),)
+    after = planner.plan(day).locations["fra"]
+
+    assert after.usage is not None
+    assert after.percentiles is not None
+    assert before.percentiles is not None
+    match change:
+        case "windows":
+            assert after.percentiles.slots_seen == before.percentiles.slots_seen - 5
+        case "classes":
+            assert after.usage.classes == {"ppp": 1.0}
+        case "slots":
+            assert after.usage != before.usage
+
+
+def test_the_bound_is_of_all_that_were_there_in_the_last_days() -> None:
+    nodes = [node("fra-1", np.full(100, 1e9)), node("fra-2", np.full(85, 1e9))]
+    gone = node("fra-3", np.full(40, 1e9))
+    day = FIRST + timedelta(days=99)
+
+    some, more = (
+        Planner(Held(*each), Terms()).plan(day).locations["fra"].percentiles
+        for each in (nodes, [*nodes, gone])
+    )
+
+    assert some is not None
+    assert more is not None
+    # Of each that was there for half of the time as well.
+    assert some.upper_bound_bits_per_second == more.upper_bound_bits_per_second
+    assert some.upper_bound_bits_per_second == pytest.approx(2 * 1.475e9, rel=0.01)
+
+
+def test_a_history_that_is_refused_a_forecast_has_a_plan_with_the_reason() -> None:
+    rates = np.full(600, 2e7)
+    rates[-1] = 6e9
+
+    made = Planner(Held(node("fra-1", rates)), Terms()).plan(FIRST + timedelta(days=599))
+
+    detail = made.locations["fra"]
+    assert detail.forecast == []
+    assert "as it never did before" in (detail.forecast_reason or "")
+    assert detail.summary.growth_reason == detail.forecast_reason
+    # Before that day it was as good as it gets.
+    assert detail.scores
+    assert msgspec.json.decode(as_json(made), type=Plan) == made

@@ -141,15 +141,12 @@ def _rank(arguments: argparse.Namespace) -> int:
 
 
 def _what_if(arguments: argparse.Namespace) -> int:
-    from trafficd.planning.planner import NOTHING
     from trafficd.planning.report import csv_lines, flat, indented
     from trafficd.planning.table import show_what_if, working
 
     planner = _planner(arguments)
     with working("reading the history"):
-        places = planner.read(_until(arguments))
-        if not places:
-            raise HistoryError(NOTHING)
+        planner.read(_until(arguments))
         found = planner.what_if(arguments.supposed or [])
     if arguments.json:
         print(indented(found))

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy.typing as npt
 
-from trafficd.errors import HistoryTooShortError
+from trafficd.errors import HistoryError
 from trafficd.planning import billing, document
 from trafficd.planning.backtest import FEWEST_DAYS, backtest
 from trafficd.planning.document import Detail, Plan, Ranking, Summary, WhatIf
@@ -98,6 +98,8 @@ class Planner:
 
         Raises: HistoryError with a sentence if what is *supposed* makes no sense.
         """
+        if not self.places:
+            raise HistoryError(NOTHING)
         return what_if(self.places, self._terms, supposed)
 
     def _windows(self, found: Sequence[Place]) -> dict[str, NodeWindows]:
@@ -180,10 +182,7 @@ def _history(place: Place) -> list[document.Day]:
 def _scores(outlook: Outlook) -> tuple[list[document.Score], str | None]:
     if outlook.method is None:
         return [], outlook.reason
-    try:
-        scores = backtest(outlook.method)
-    except HistoryTooShortError as error:
-        return [], str(error)
+    scores = backtest(outlook.method)
     if scores:
         return score_documents(scores), None
     days = counted(len(outlook.method.series.values))

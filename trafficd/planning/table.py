@@ -31,6 +31,7 @@ from trafficd.planning.wording import NOTHING, change, counted, day, rate, share
 _BARS = "▁▂▃▄▅▆▇█"
 _WEEKS_SHOWN = 26
 _ALL_OF_IT = 10_000
+_DATE = len("2026-11-24")
 
 
 def console() -> Console:
@@ -189,8 +190,8 @@ def _show(table: Table, found: Found[Kind], reasons: Sequence[str] = ()) -> None
 def _summaries(summaries: Sequence[Summary], order_at: float) -> Table:
     table = _table("location", "nodes", "capacity", "p95, 30 days", "of it", justify=True)
     table.add_column("growth (80 %)", justify="right")
-    table.add_column(f"{share(order_at)} reached between", justify="right")
-    table.add_column("order by", justify="right", no_wrap=True)
+    table.add_column(f"{share(order_at)} reached between", justify="right", min_width=_DATE)
+    table.add_column("order by", justify="right", min_width=_DATE)
     for each in summaries:
         crossing = next((one for one in each.crossings if one.threshold == order_at), None)
         table.add_row(
