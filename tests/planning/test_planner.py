@@ -255,3 +255,19 @@ def test_a_history_that_is_refused_a_forecast_has_a_plan_with_the_reason() -> No
     # Before that day it was as good as it gets.
     assert detail.scores
     assert msgspec.json.decode(as_json(made), type=Plan) == made
+
+
+def test_days_without_windows_are_told_all_the_same() -> None:
+    class NoWindows(Held):
+        def windows(self, since: int, until: int) -> list[NodeWindows]:
+            return []
+
+    history = NoWindows(node("fra-1", np.full(100, 1e9)))
+    made = Planner(history, Terms()).plan(FIRST + timedelta(days=99)).locations["fra"]
+
+    assert made.percentiles is not None
+    assert made.percentiles.highest_bits_per_second is None
+    assert "no slot of the period is known" in made.percentiles.notes
+    assert made.percentiles.upper_bound_bits_per_second is not None
+    assert made.usage is not None
+    assert made.usage.busy_hour_utc is None

@@ -17,10 +17,12 @@ def test_the_highest_of_days_to_come_is_found_as_by_looking_at_each() -> None:
     logs = np.log(with_holes(wandering(150, seed=2), seed=3, share=0.3))
     logs[40:50] = np.nan
 
-    found = highest_ahead(logs, AHEAD)
+    ahead = np.append(AHEAD, [149, 150, 400])
+
+    found = highest_ahead(logs, ahead)
 
     for day in range(150):
-        for column, steps in enumerate(AHEAD):
+        for column, steps in enumerate(ahead):
             came = logs[day + 1 : day + 1 + steps]
             expected = np.nan
             if len(came) == steps and not np.all(np.isnan(came)):

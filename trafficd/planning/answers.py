@@ -182,13 +182,9 @@ def _bill(p95: float, stated: float, measured: billing.Measured, terms: Billing)
 
 
 def _is_of(node: NodeDays, place: Place) -> bool:
-    match place.level:
-        case Level.FLEET:
-            return bool(node.days)
-        case Level.LOCATION:
-            return bool(node.days) and node.location == place.name
-        case Level.UPLINK:
-            return node.node == place.name
+    if place.level is Level.UPLINK:
+        return node.node == place.name
+    return bool(node.days) and (place.level is Level.FLEET or node.location == place.name)
 
 
 def _each(asked: Sequence[Asked], answer: Callable[[Asked], Sequence[Kind]]) -> Found[Kind]:
