@@ -100,6 +100,7 @@ def test_as_of_forgets_what_came_later(history: str) -> None:
     assert {each["name"]: each["nodes"] for each in found["ranking"]} == {"site-1": 2, "site-2": 2}
     assert {each["capacity_bits_per_second"] for each in found["ranking"]} == {20e9}
     assert not any(each["notes"] for each in found["ranking"])
+    assert {each["last_release"] for each in found["ranking"]} == {None}
 
 
 @pytest.mark.parametrize(("most", "code"), [("1%", 3), ("0.01", 3), ("500%", 0)])

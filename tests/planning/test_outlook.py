@@ -232,3 +232,13 @@ def test_what_was_never_as_restless_has_no_forecast_and_says_so() -> None:
     assert said.growth is None
     assert "as it never did before" in (said.growth_reason or "")
     assert {each.first for each in said.crossings} == {None}
+
+
+def test_growth_that_may_be_tenfold_is_none() -> None:
+    chance = np.random.default_rng(4)
+    rates = 1e8 * np.exp(1.5 * chance.standard_normal(DAYS))
+
+    said = Outlook.of(place(rates)).summary(TERMS)
+
+    assert said.growth is None
+    assert (said.growth_reason or "").startswith("it may be anything up to +")

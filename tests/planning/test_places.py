@@ -180,3 +180,21 @@ def test_where_nothing_moved_the_percentile_of_now_is_nothing(busy: int, expecte
     assert uplink.recent_p95 is not None
     assert 0.0 <= uplink.recent_p95 <= expected
     assert (uplink.recent_p95 > 0) == (expected > 0)
+
+
+def test_weeks_of_which_nothing_is_known_are_said() -> None:
+    gap = [1e9] * 300 + [NAN] * 30 + [1e9] * 20
+    nodes = [node("fra-1", gap), node("ams-1", [1e9] * 340 + [NAN] * 6 + [1e9] * 4)]
+
+    found = of(places(nodes, last_of(350)))  # type: ignore[arg-type]
+
+    said = "nothing is known of 30 of the last 350 days"
+    assert found["location/fra"].notes == found["uplink/fra-1"].notes == (said,)
+    assert found["location/ams"].notes == ()
+    assert found["fleet/fleet"].notes == ("nothing is known of 36 of the last 350 days",)
+
+
+def test_a_node_of_which_no_day_is_known_has_no_gap() -> None:
+    silent = renamed(node("fra-1", [NAN] * 40), releases=np.full(40, 24.0))
+
+    assert of(places([silent], last_of(40)))["location/fra"].notes == ()  # type: ignore[arg-type]

@@ -271,3 +271,16 @@ def test_days_without_windows_are_told_all_the_same() -> None:
     assert made.percentiles.upper_bound_bits_per_second is not None
     assert made.usage is not None
     assert made.usage.busy_hour_utc is None
+
+
+def test_who_forgets_has_heard_of_no_later_release() -> None:
+    history, day = held(), LAST - timedelta(days=1)
+
+    told, forgotten = (
+        Planner(history, Terms(), forgets=each).ranking(day).ranking for each in (False, True)
+    )
+
+    assert {each.last_release for each in told} == {f"{LAST + timedelta(days=1)} 00:00 UTC"}
+    assert {each.last_release for each in forgotten} == {None}
+    (now, *_) = Planner(history, Terms(), forgets=True).ranking(LAST).ranking
+    assert now.last_release == f"{LAST + timedelta(days=1)} 00:00 UTC"

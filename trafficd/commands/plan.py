@@ -301,7 +301,7 @@ def _planner(arguments: argparse.Namespace) -> "Planner":
 
     thresholds = tuple(arguments.threshold or THRESHOLDS)
     terms = Terms(thresholds, arguments.order_at, arguments.lead_days)
-    return Planner(_history(arguments), terms)
+    return Planner(_history(arguments), terms, forgets=arguments.as_of is not None)
 
 
 def _history(arguments: argparse.Namespace) -> "History":

@@ -15,11 +15,13 @@ from trafficd.planning.fit import WEEK
 from trafficd.planning.forecast import Forecast, Method
 from trafficd.planning.places import Place
 from trafficd.planning.saturation import Saturation, saturation
+from trafficd.planning.wording import change, counted, rate, share
 from trafficd.planning.wording import day as day_words
-from trafficd.planning.wording import rate, share
 
 _YEAR_DAYS = 365
 _RECENT_DAYS = 30
+# A band that holds a tenfold tells no growth.
+_MOST_GROWTH = 9.0
 _NO_CAPACITY = "no capacity is stated; write the port's into `links[].capacity` of its nodes"
 
 
@@ -138,6 +140,8 @@ class Outlook:
             supposed * float(np.exp(np.log(path[week]).mean())) / now - 1.0
             for path in (made.point, made.low[0.8], made.high[0.8])
         )
+        if high > _MOST_GROWTH:
+            return None, f"it may be anything up to {change(high)} in {counted(days)}"
         return Growth(days=days, point=point, low_80=low, high_80=high), None
 
     def _sentence(self, used: float | None, crossing: Crossing | None, as_of: date) -> str:

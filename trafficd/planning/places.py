@@ -33,6 +33,8 @@ _ENOUGH_TRAFFIC = 0.95
 # A node that has not been heard of for so many days has left.
 _DAYS_TO_HAVE_LEFT = 7
 _DAYS_OF_NEWS = 90
+# So many days of a year are said to be unknown.
+_DAYS_OF_A_GAP, _DAYS_OF_YEAR = 7, 365
 _BITS = 8
 
 
@@ -153,17 +155,18 @@ class _Sum:
     def place(self) -> Place:
         """Return the place."""
         here = [each for each in self._members if each.gone == self._count - 1]
+        mean = self._rates[Measure.MEAN].busier()
         return Place(
             self._level,
             self._name,
             self._location,
             tuple(each.node.node for each in here),
             DailySeries(self._name, self._first, self._rates[Measure.P95].busier()),
-            DailySeries(self._name, self._first, self._rates[Measure.MEAN].busier()),
+            DailySeries(self._name, self._first, mean),
             sum(each.capacity for each in here),
             self._recent.p95,
             max(each.node.last_release_at for each in self._members),
-            tuple(self._notes(here)),
+            (*self._notes(here), *(_of_unknown_days(mean) if here else ())),
         )
 
     def _notes(self, here: Sequence["_Member"]) -> Iterator[str]:
@@ -298,6 +301,14 @@ def _is_whole(releases: Floats) -> npt.NDArray[np.bool_]:
 def _usual(rates: Floats) -> float:
     known = rates[~np.isnan(rates)]
     return float(np.median(known)) if len(known) else 0.0
+
+
+def _of_unknown_days(mean: Floats) -> Iterator[str]:
+    year = mean[-_DAYS_OF_YEAR:]
+    known = np.flatnonzero(~np.isnan(year))
+    unknown = int(np.count_nonzero(np.isnan(year[known[0] :]))) if len(known) else 0
+    if unknown >= _DAYS_OF_A_GAP:
+        yield f"nothing is known of {unknown} of the last {len(year) - int(known[0])} days"
 
 
 def _last_known(capacity: Floats) -> float:

@@ -7,6 +7,7 @@ changes when its nodes were last heard of, and no forecast.
 import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from trafficd.planning.history import History
 from trafficd.planning.node_history import NodeDays, NodeWindows
 from trafficd.planning.outlook import Outlook, Terms, ranked, utc
 from trafficd.planning.percentile import Method as Rank
-from trafficd.planning.period import DAY_SECONDS, Period
+from trafficd.planning.period import DAY_SECONDS, Period, day_number
 from trafficd.planning.places import RECENT_DAYS, Level, Place, places
 from trafficd.planning.report import forecast_bands, percentiles_document, score_documents
 from trafficd.planning.utilisation import THRESHOLD_PERCENTS, utilisation
@@ -34,8 +35,10 @@ NOTHING = "no node has a day that is over in this history; the first is whole af
 class Planner:
     """The plan of a history, on certain terms."""
 
-    def __init__(self, history: History, terms: Terms) -> None:
+    def __init__(self, history: History, terms: Terms, *, forgets: bool = False) -> None:
+        """Read nothing yet; who *forgets* has heard of no release after the day asked for."""
         self._history = history
+        self._forgets = forgets
         self._terms = terms
         self._nodes: list[NodeDays] = []
         # Those that were read last.
@@ -52,6 +55,12 @@ class Planner:
         # Years of a thousand nodes take no room twice.
         self._nodes, self.places = [], []
         self._nodes = self._history.days(until)
+        if self._forgets:
+            end = (day_number(until) + 1) * DAY_SECONDS
+            self._nodes = [
+                each if each.last_release_at <= end else replace(each, last_release_at=0)
+                for each in self._nodes
+            ]
         last = max((each.last for each in self._nodes if each.days), default=None)
         self.places = [] if last is None else places(self._nodes, min(last, until))
         return self.places
