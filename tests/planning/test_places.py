@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.planning.fleets import FIRST, GIGABIT, PEAK, node, renamed
+from trafficd.planning.node_history import Pair
 from trafficd.planning.places import Level, Measure, Place, places
 
 NAN = float("nan")
@@ -198,3 +199,26 @@ def test_a_node_of_which_no_day_is_known_has_no_gap() -> None:
     silent = renamed(node("fra-1", [NAN] * 40), releases=np.full(40, 24.0))
 
     assert of(places([silent], last_of(40)))["location/fra"].notes == ()  # type: ignore[arg-type]
+
+
+def test_what_is_held_back_still_is_not_known_and_what_is_idle_is_nothing() -> None:
+    idle = node("fra-1", [1e9] * 30 + [0.0] * 3)
+    p95 = idle.p95.receive.copy()
+    p95[30:] = NAN
+    held = renamed(idle, node="ams-1", location="ams", p95=Pair(p95, p95))
+    unstated = node("nyc-1", [1e9] * 30 + [0.0] * 3, capacity=0.0)
+    never = renamed(
+        held,
+        node="sgp-1",
+        location="sgp",
+        uplink=Pair(np.zeros(33), np.zeros(33)),
+        p95=Pair(np.full(33, NAN), np.full(33, NAN)),
+    )
+
+    found = of(places([idle, held, unstated, never], last_of(33)))  # type: ignore[arg-type]
+
+    for name in ("fra-1", "nyc-1"):
+        assert found[f"uplink/{name}"].mean.values[28:].tolist() == [1e9, 1e9, 0.0, 0.0, 0.0]
+    np.testing.assert_allclose(found["uplink/ams-1"].mean.values[28:], [1e9, 1e9, NAN, NAN, NAN])
+    assert np.isnan(found["uplink/sgp-1"].mean.values).all()
+    assert found["uplink/ams-1"].nodes == ("ams-1",)

@@ -4,7 +4,7 @@ A node counts from its first whole day to its last. A day of a node is known if 
 many releases as on the days around it. A day of a sum is known if the nodes that are known move
 nearly all of what those that are there usually do; the rest is then taken to have moved in
 proportion. What a node's release rule held back came later, and is spread evenly over the days it
-was held (held.py).
+was held (held.py); what it holds back still is not known.
 
 The 95th percentile of a location or of the fleet is here the sum of its nodes' own: what its ports
 have to carry. Where nodes peak together, as traffic does, that of the summed traffic is no more.
@@ -270,8 +270,10 @@ def _known(node: NodeDays, first: date, count: int) -> _Known:
     mean = np.full((2, count), np.nan)
     p95 = np.full((2, count), np.nan)
     days = slice(begin, begin + node.days)
+    is_open = _is_open(node)
     for direction, moved in enumerate((node.uplink.receive, node.uplink.transmit)):
-        rates = spread_held(np.where(is_whole, moved, np.nan)) * (_BITS / DAY_SECONDS)
+        known = np.where(is_whole & ~is_open, moved, np.nan)
+        rates = spread_held(known) * (_BITS / DAY_SECONDS)
         mean[direction, days] = rates
     for direction, rates in enumerate((node.p95.receive, node.p95.transmit)):
         p95[direction, days] = np.where(is_whole, rates, np.nan)
@@ -296,6 +298,19 @@ def _is_whole(releases: Floats) -> npt.NDArray[np.bool_]:
     usual = np.median(around, axis=1)
     is_whole: npt.NDArray[np.bool_] = (releases > 0) & (releases >= _ENOUGH_RELEASES * usual)
     return is_whole
+
+
+def _is_open(node: NodeDays) -> npt.NDArray[np.bool_]:
+    """Return which days at the end have released nothing of themselves: it may be held back.
+
+    Of a day on which nothing moved slots are counted all the same, unless they are held as well.
+    """
+    moved = node.uplink.receive + node.uplink.transmit
+    counted = ~np.isnan(node.p95.receive + node.p95.transmit)
+    is_told = np.flatnonzero((moved != 0) | counted | ~(node.capacity > 0))
+    is_open = np.ones(node.days, dtype=bool)
+    is_open[: is_told[-1] + 1 if len(is_told) else 0] = False
+    return is_open
 
 
 def _usual(rates: Floats) -> float:
