@@ -205,3 +205,15 @@ def test_a_file_that_makes_no_sense_has_one_line_that_says_so(
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"trafficd: {file}")
     assert sentence in done.stderr
+
+
+def test_lines_leave_out_what_is_refused_and_the_reasons_are_said_beside_them(
+    history: Path,
+) -> None:
+    some = plan("forecast", "--history", f"csv:{history}", "--csv")
+    none = plan("forecast", "--history", f"csv:{history}", "--series", "new", "--csv")
+
+    reason = "trafficd: new: 21 days with traffic; a forecast takes 28 at the least\n"
+    assert some.stderr == none.stderr == reason
+    assert {row["series"] for row in csv.DictReader(io.StringIO(some.stdout))} == {"fra", "ams"}
+    assert (none.returncode, none.stdout) == (1, "")

@@ -90,6 +90,9 @@ def test_an_empty_history_has_a_reason(tmp_path: Path, question: str) -> None:
 
     assert done.returncode == 1
     assert "no node has a day that is over in this history" in done.stdout + done.stderr
+    lines = plan(question, "--history", f"sqlite:{tmp_path / 'empty.db'}", "--csv")
+    assert (lines.returncode, lines.stdout) == (1, "")
+    assert "no node has a day that is over in this history" in lines.stderr
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -17,6 +17,7 @@ from trafficd.planning.billing import (
     node_percentiles,
     summed_measured,
     summed_percentiles,
+    was_there,
 )
 from trafficd.planning.percentile import Above, Estimate, Method, percentile_95
 from trafficd.planning.period import Period, billing_period, time_zone
@@ -109,6 +110,23 @@ def test_longer_windows_of_a_node_give_way_to_its_counts() -> None:
         assert found.both is None
         assert found.upper == Bound(value, value, 2 * value)
         assert found.upper.highest == value
+
+
+@pytest.mark.parametrize(
+    ("days_of_slots", "expected"),
+    [(3, Resolution.HISTOGRAM), (26, Resolution.HISTOGRAM), (27, Resolution.SLOTS)],
+)
+def test_windows_that_were_longer_before_give_way_to_counts_of_all(
+    days_of_slots: int, expected: Resolution
+) -> None:
+    days = node_days([FULL_DAY] * 30, capacity=[CAPACITY] * 30)
+    moved = np.full(8640, 3e9 * 300 / 8)
+    moved[: (30 - days_of_slots) * 288] = NAN
+
+    found = node_percentiles(node_windows(moved), days, APRIL, Method.CEIL)
+
+    assert found.resolution is expected
+    assert found.slots_seen == (8640 if expected is Resolution.HISTOGRAM else days_of_slots * 288)
 
 
 def test_days_partly_in_the_period_are_left_out_and_slots_seen_says_so() -> None:
@@ -217,6 +235,27 @@ def test_hours_say_how_low_they_read_and_have_no_known_error() -> None:
             "real traffic"
         ),
     )
+
+
+def test_windows_longer_than_an_hour_read_lower_still() -> None:
+    found = summed_measured([node_windows(np.full(30, 9.0), seconds=DAY)], APRIL)
+
+    assert found.notes[0].startswith("windows of 1440 minutes even out peaks: ")
+    assert found.notes[0].endswith(" on real traffic, and this one reads lower still")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "was"),
+    [(0, 1, True), (29, 40, True), (-5, 0, False), (30, 40, False), (-9, -5, False)],
+)
+def test_a_node_was_there_on_the_days_that_have_releases(begin: int, end: int, was: bool) -> None:
+    days = node_days([FULL_DAY] * 30, capacity=[CAPACITY] * 30)
+    period = Period(APRIL.begin + begin * DAY, APRIL.begin + end * DAY)
+
+    assert was_there(days, period) is was
+    assert was_there(NO_DAYS, period) is False
+    # Of a time zone's day, a part is enough.
+    assert was_there(days, Period(period.begin - 3600, period.end)) is (was or begin == 30)
 
 
 def test_a_node_of_which_nothing_is_known_leaves_the_bound_open() -> None:

@@ -166,6 +166,17 @@ def test_a_node_is_described_by_its_slots_where_its_windows_are_as_long() -> Non
     assert (slots.window_seconds, hours.window_seconds) == (300, 3600)
 
 
+def test_a_few_slots_of_short_windows_give_way_to_the_counts_of_all() -> None:
+    days = node_days([counts([0.0] * 288, CAPACITY)] * 30, capacity=[CAPACITY] * 30)
+    moved = np.full(30 * 288, NAN)
+    moved[-288:] = WHOLE
+
+    found = full([node_windows(moved)], [days], APRIL)
+
+    assert found.slots_seen == 30 * 288
+    assert found.above[90] == Ratios(0.0, 0.0)
+
+
 def test_several_nodes_are_described_together() -> None:
     # 288 slots of one are full, of 864 in all.
     a = replace(

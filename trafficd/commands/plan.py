@@ -133,6 +133,8 @@ def _rank(arguments: argparse.Namespace) -> int:
         print(indented(found))
     elif arguments.csv:
         print(csv_lines([flat(each) for each in found.ranking]), end="")
+        if found.reason is not None:
+            raise HistoryError(found.reason)
     else:
         show_ranking(found)
     if found.as_of is None:
@@ -332,6 +334,10 @@ def _print_document(arguments: argparse.Namespace, found: "Found[Kind]") -> bool
         print(as_json(found))
     elif arguments.csv:
         print(as_csv(found), end="")
+        # What is refused has no line there.
+        for name, reason in found.items():
+            if isinstance(reason, str):
+                print(f"trafficd: {name}: {reason}", file=sys.stderr)
     return bool(arguments.json or arguments.csv)
 
 

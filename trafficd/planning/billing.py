@@ -19,6 +19,8 @@ from trafficd.planning.summed import Summed, sum_windows
 from trafficd.schema import ROUNDING_BYTES, SLOT_SECONDS, Direction
 
 _HOUR_SECONDS = 60 * 60
+# What is known of each slot is exact, and worth some of them.
+_ENOUGH_SLOTS = 0.9
 _UNSEEN = "no slot of the period is known"
 _SLOTS_A_DAY = DAY_SECONDS // SLOT_SECONDS
 
@@ -120,31 +122,21 @@ def summed_percentiles(
 
 
 def node_measured(windows: NodeWindows | None, days: NodeDays, period: Period) -> Measured:
-    """Return what was seen of a node: its slots where its windows are as long, else its counts."""
+    """Return what was seen of a node: its slots where its windows are as long, else its counts.
+
+    Windows that were longer before show hardly any slots of the period, and its counts show all.
+    """
+    counted = _of_counts(days, period)
     if windows is not None and windows.window_seconds == SLOT_SECONDS:
-        return _of_sums(sum_windows([windows], period), period, Resolution.SLOTS)
-    part, notes = counted_days(days, period)
-    capacity = counted_capacity(days, part)
-    pairs = (
-        (days.slots.receive, days.uplink.receive),
-        (days.slots.transmit, days.uplink.transmit),
-    )
-    receive, transmit = (
-        Buckets.of(counts[part], capacity, _counted(days, part, moved)) for counts, moved in pairs
-    )
-    left_out = int(days.slots.receive[part].sum(dtype=np.int64)) - receive.total
-    if left_out:
-        notes.append(f"{left_out:,} slots are of days without a capacity and have no rate")
-    return Measured(
-        receive,
-        transmit,
-        None,
-        receive.total,
-        period.slots(),
-        Resolution.HISTOGRAM,
-        SLOT_SECONDS,
-        tuple(notes),
-    )
+        measured = _of_sums(sum_windows([windows], period), period, Resolution.SLOTS)
+        if are_enough(measured.slots_seen, counted.slots_seen):
+            return measured
+    return counted
+
+
+def are_enough(slots: int, counted: int) -> bool:
+    """Return whether so many slots that are known tell more than counts of so many."""
+    return slots >= _ENOUGH_SLOTS * counted
 
 
 def was_there(days: NodeDays, period: Period) -> bool:
@@ -183,6 +175,31 @@ def counted_days(days: NodeDays, period: Period) -> tuple[slice, list[str]]:
 def counted_capacity(days: NodeDays, part: slice) -> Floats:
     """Return the capacity on *part* of the days with slots, NaN where nothing is known of a day."""
     return _counted(days, part, days.capacity)
+
+
+def _of_counts(days: NodeDays, period: Period) -> Measured:
+    part, notes = counted_days(days, period)
+    capacity = counted_capacity(days, part)
+    pairs = (
+        (days.slots.receive, days.uplink.receive),
+        (days.slots.transmit, days.uplink.transmit),
+    )
+    receive, transmit = (
+        Buckets.of(counts[part], capacity, _counted(days, part, moved)) for counts, moved in pairs
+    )
+    left_out = int(days.slots.receive[part].sum(dtype=np.int64)) - receive.total
+    if left_out:
+        notes.append(f"{left_out:,} slots are of days without a capacity and have no rate")
+    return Measured(
+        receive,
+        transmit,
+        None,
+        receive.total,
+        period.slots(),
+        Resolution.HISTOGRAM,
+        SLOT_SECONDS,
+        tuple(notes),
+    )
 
 
 def _counted(days: NodeDays, part: slice, values: Floats) -> Floats:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trafficd.planning.billing import counted_capacity, counted_days
+from trafficd.planning.billing import are_enough, counted_capacity, counted_days
 from trafficd.planning.daily import Floats
 from trafficd.planning.node_history import NodeDays, NodeWindows
 from trafficd.planning.percentile import Numbers
@@ -90,15 +90,17 @@ def utilisation(
 def full(windows: Sequence[NodeWindows], nodes: Sequence[NodeDays], period: Period) -> Full:
     """Return how full the slots of all nodes were, each of its own node's capacity on its day.
 
-    They are a node's windows where those are as long, else what its whole UTC days counted.
+    They are a node's windows where those are as long, and nearly as many as its whole UTC days
+    counted; else these.
     """
     slots = {each.node: each for each in windows if each.window_seconds == SLOT_SECONDS}
     seen, above = 0, np.zeros((2, len(THRESHOLD_PERCENTS)), np.int64)
     for days in nodes:
+        more, more_above = _of_counts(days, period)
         if days.node in slots:
-            more, more_above = _of_slots(sum_windows([slots[days.node]], period), days)
-        else:
-            more, more_above = _of_counts(days, period)
+            known, known_above = _of_slots(sum_windows([slots[days.node]], period), days)
+            if are_enough(known, more):
+                more, more_above = known, known_above
         seen += more
         above += more_above
     return Full(
