@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,21 @@ def test_an_engine_whose_answers_name_no_releases_of_a_day_has_no_such_day(engin
 
     engine.answer = uncounted
     assert history(engine).days(UNTIL) == []
+
+
+@pytest.mark.parametrize("places", [("amsterdam", "zurich"), ("zurich", "amsterdam")])
+def test_a_node_that_moved_is_where_it_is_now(
+    engine: Engine, tmp_path: Path, places: tuple[str, str]
+) -> None:
+    before, now = places
+    sent = []
+    for release in pushed(Engine(now=END), STEADY, BEGIN):
+        place = before if release.at <= BEGIN + 3 * DAY else now
+        engine.take(release.at, release, node="fra-1", location=place)
+        sent.append(release)
+    ours = collected(tmp_path, {replace(STEADY, name="fra-1", location=now): sent})
+
+    found = history(engine).days(UNTIL)
+
+    assert [each.location for each in found] == [now]
+    assert_same_days(found, ours.days(UNTIL))

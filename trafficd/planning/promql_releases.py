@@ -135,10 +135,12 @@ class Releases:
             lines = await self._promql.at_each(query, some[0] + late, some[-1] + late, DAY_SECONDS)
             for line in lines:
                 name = _label(line, "node")
-                node = nodes.setdefault(name, Node(name, ""))
-                node.location = _label(line, "location")
+                location, node = _label(line, "location"), nodes.setdefault(name, Node(name, ""))
                 for at, released in zip((line.at - late).tolist(), line.values, strict=True):
                     if max(since, at - DAY_SECONDS) < released <= at:
+                        if not node.last_at or released >= node.newest_at:
+                            # Of one that moved, where it is now.
+                            node.location = location
                         node.last_at[at] = max(int(released), node.last_at.get(at, 0))
         return {name: node for name, node in nodes.items() if node.last_at}
 
