@@ -55,7 +55,7 @@ class FixedPlanner:
             return self.answer
         before = self.current.ranking if self.current else []
         said = [f"{kind} {value}" for kind, value in supposed]
-        return WhatIf(supposed=said, before=before, after=before[::-1], reason=None)
+        return WhatIf(supposed=said, before=before, after=before[::-1])
 
 
 def unknown(name: str = "fra", **told: object) -> Summary:

@@ -105,9 +105,7 @@ async def test_a_result_shows_before_and_after_of_each_location() -> None:
     lost = unknown("ams", **{**USED, "p95_bits_per_second": 1e9})
     told = {**USED, "p95_bits_per_second": 6e9, "utilisation": 0.6, "sentence": "It carries more."}
     now, new = unknown("fra", **told), unknown("cdg", **USED)
-    answer = WhatIf(
-        supposed=["ams is lost"], before=[was, lost], after=[now, new], reason="Of two, one."
-    )
+    answer = WhatIf(supposed=["ams is lost"], before=[was, lost], after=[now, new])
 
     page = text(
         await asked("/what-if", FixedPlanner(PLAN, answer), query=[("lose_location", "ams")])
@@ -115,7 +113,6 @@ async def test_a_result_shows_before_and_after_of_each_location() -> None:
 
     for each in (
         "ams is lost",
-        "Of two, one.",
         "It carries more.",
         "5.00 Gbit/s 50 % 6.00 Gbit/s 60 %",
         "It is not there any more.",

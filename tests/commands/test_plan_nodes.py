@@ -216,7 +216,7 @@ def test_suppositions_change_the_ranking_and_are_said(history: str) -> None:
         *("--growth", "20"),
     )
 
-    assert found.keys() == {"supposed", "before", "after", "reason"}
+    assert found.keys() == {"supposed", "before", "after"}
     assert len(found["supposed"]) == 3
     before, after = (
         {each["name"]: each["capacity_bits_per_second"] for each in found[part]}

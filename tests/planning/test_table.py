@@ -113,7 +113,7 @@ def test_no_ranking_has_the_reason(capsys: Printed) -> None:
 
 
 def test_a_supposition_has_both_rankings_and_the_sentences(capsys: Printed) -> None:
-    found = document.WhatIf(supposed=["+20 % a year"], before=[FRA], after=[AMS], reason=None)
+    found = document.WhatIf(supposed=["+20 % a year"], before=[FRA], after=[AMS])
 
     show_what_if(found, 0.8)
     show_what_if(msgspec.structs.replace(found, supposed=[]), 0.8)

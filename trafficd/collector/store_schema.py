@@ -125,7 +125,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     """
     with translated(path):
         if not path.is_file():
-            raise StoreError(f"{path}: no such file")
+            raise StoreError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         connection = connect(path, mode="ro")
         try:
             version = _version(connection, path)
@@ -134,7 +134,8 @@ def open_read_only(path: Path) -> sqlite3.Connection:
             raise
         if version != len(MIGRATIONS):
             connection.close()
-            raise StoreError(f"{path}: of an older version; start the collector on it once")
+            age = "of an older version" if version else "empty"
+            raise StoreError(f"{path}: {age}; start the collector on it once")
         return connection
 
 

@@ -204,7 +204,6 @@ class WhatIf(Document, frozen=True, kw_only=True):
     supposed: list[str]
     before: list[Summary]
     after: list[Summary]
-    reason: str | None
 
 
 def as_json(document: Document) -> bytes:

@@ -102,7 +102,6 @@ def what_if(places: Sequence[Place], terms: Terms, supposed: Sequence[tuple[str,
         supposed=world.words,
         before=ranked(before, terms.order_at),
         after=ranked(after, terms.order_at),
-        reason=None,
     )
 
 
