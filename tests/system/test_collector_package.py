@@ -68,7 +68,7 @@ def booted() -> Iterator[Container]:
 def machine(booted: Container) -> Iterator[Container]:
     """A machine on which no collector was ever installed."""
     yield booted
-    booted.run("rm", "-f", "/usr/sbin/policy-rc.d", "/root/copy.db")
+    booted.run("rm", "-f", "/usr/sbin/policy-rc.d", "/var/backups/collector.db")
     booted.run("dpkg", "--purge", NODE, COLLECTOR, seconds=100)
 
 
@@ -241,7 +241,7 @@ def test_a_copy_made_by_root_is_put_back_and_the_service_goes_on_with_it(
     until_taken(machine, token, 7 * MIB, at - 300)
     if not is_running:
         machine.run("systemctl", "stop", UNIT)
-    command(machine, "backup", "/root/copy.db")
+    command(machine, "backup", "/var/backups/collector.db")
     machine.run("systemctl", "start", UNIT)
     until_taken(machine, token, 8 * MIB, at)
 
