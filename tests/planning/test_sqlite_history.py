@@ -290,6 +290,17 @@ def test_windows_begin_anew_with_a_run_and_lack_what_no_release_tells(path: Path
     store.close()
 
 
+def test_a_total_that_falls_begins_anew_whatever_start_is_stated(path: Path) -> None:
+    store = made(path, "fra-1")
+    totals = [10, 30, 5, 12]
+    fill(store, 1, [released(MIDNIGHT + (n + 1) * HOUR, mib) for n, mib in enumerate(totals)])
+
+    (found,) = SqliteHistory(path).windows(MIDNIGHT + HOUR, MIDNIGHT + 4 * HOUR)
+
+    np.testing.assert_array_equal(found.tunnel.receive, [20 * MIB, 5 * MIB, 7 * MIB])
+    store.close()
+
+
 def test_a_node_that_left_within_has_its_own_window(path: Path) -> None:
     store = made(path, "fra-1", "lon-1")
     fill(store, 1, hourly(9))
