@@ -1,4 +1,4 @@
-"""One Debian with Prometheus for all tests of this directory."""
+"""A Debian with Prometheus for the tests of a module here."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.system.debian_packages import ROOT
 FOLDER = "/etc/prometheus"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def machine() -> Iterator[Container]:
     # The file system that tests/system/push has as well, so that it is made once.
     packages = ("prometheus", "victoria-metrics")
