@@ -74,8 +74,8 @@ class Central:
     def histories(self, names: Iterable[str]) -> dict[str, dict[int, dict[Series, float]]]:
         """Return all that is stored of each of the nodes by time, from an online backup."""
         copy = f"copy-{next(self._copies)}.db"
-        self._machine.run(*_COMMAND, "backup", f"/root/{copy}")
-        shutil.copy(self._machine.root / "root" / copy, self._folder / copy)
+        self._machine.run(*_COMMAND, "backup", f"/var/backups/{copy}")
+        shutil.copy(self._machine.root / "var/backups" / copy, self._folder / copy)
         with contextlib.closing(Store(self._folder / copy)) as store:
             numbers = {each.node.name: each.node.number for each in store.nodes()}
             return {
