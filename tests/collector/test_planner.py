@@ -144,6 +144,27 @@ async def test_a_file_that_is_none_keeps_the_page_waiting_and_nothing_else(tmp_p
     assert "collector.db" in reply.error
 
 
+async def test_a_history_that_cannot_be_read_is_said_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "collector.db").write_bytes(b"not a database" * 100)
+
+    async with following(tmp_path / "collector.db", now()) as planner:
+        await until(lambda: planner.latest)
+
+    assert planner.latest is not None
+    assert planner.latest.ranking == []
+    assert "collector.db" in (planner.latest.reason or "")
+
+
+async def test_a_new_process_supposes_of_the_same_fleet(tmp_path: Path) -> None:
+    async with following(filled(tmp_path / "collector.db"), now()) as planner:
+        await until(lambda: planner.latest)
+        await planner.close()
+
+        found = await planner.what_if([("add", "fra:10Gbit")])
+
+    assert [each.name for each in found.after] == ["fra"]
+
+
 def test_the_collector_shows_its_plan_to_people_programs_and_prometheus(tmp_path: Path) -> None:
     place = placed(tmp_path)
     # The real clock: forty days of long ago are a history that has ended.

@@ -83,6 +83,9 @@ class Planner:
                 reply = await self._ask(Question(self._until()), _PLAN_SECONDS)
                 if reply.plan is not None:
                     self._plan = reply.plan
+                elif reply.error is not None:
+                    pause = _AGAIN_SECONDS
+                    self._plan = self._plan or self._nothing(reply.error)
             except _AwayError:
                 pause = _AGAIN_SECONDS
             await asyncio.sleep(pause / self._clock.speed)
@@ -96,6 +99,20 @@ class Planner:
             process.kill()
         async with asyncio.timeout(_END_SECONDS):
             await process.wait()
+
+    def _nothing(self, reason: str) -> Plan:
+        """Return a plan that says why there is none."""
+        return Plan(
+            as_of=None,
+            history_begins=None,
+            lead_days=self._settings.lead_days,
+            thresholds=list(self._settings.thresholds),
+            order_at=self._settings.order_at,
+            ranking=[],
+            fleet=None,
+            locations={},
+            reason=reason,
+        )
 
     def _until(self) -> date:
         today = datetime.fromtimestamp(self._clock.now().utc_seconds, UTC).date()
@@ -135,6 +152,8 @@ class Planner:
                     msgspec.json.encode(self._settings).decode(),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
+                    # What is logged is a catalogue, and a trace is none of it.
+                    stderr=asyncio.subprocess.DEVNULL,
                     # Threads would take memory each, and more of the processor than is left over.
                     env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 )

@@ -30,6 +30,9 @@ def main() -> None:
         question = msgspec.json.decode(line, type=Question)
         try:
             if question.supposed is not None:
+                if not planner.places:
+                    # This process is a new one, and the plan that is supposed of is another's.
+                    planner.read(question.until)
                 reply = msgspec.json.encode(Reply(what_if=planner.what_if(question.supposed)))
             else:
                 made = msgspec.json.encode(Reply(plan=planner.plan(question.until)))
